@@ -1,0 +1,7 @@
+/* The version of this build, from git. */
+#ifndef COMMON_VERSION_H
+#define COMMON_VERSION_H
+
+extern const char muster_version[];
+
+#endif

@@ -1,0 +1,177 @@
+/* Chooses the way, brings the ranks together, and passes calls on. Small exchanges go through the control group: MPI where there are
+ * several ranks, nothing where there is one. */
+#include "jobs/collective/collective.h"
+
+#include <dlfcn.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/xmalloc.h"
+#include "jobs/collective/control.h"
+#include "jobs/collective/nccl.h"
+
+static bool control_is_mpi;   /* MPI can be started once in a process, so one flag is enough */
+
+int collective_parse_kind(const char *name, enum collective_kind *kind, struct error *err) {
+    static const char *const names[] = {
+        [COLLECTIVE_AUTO] = "auto", [COLLECTIVE_LOCAL] = "local", [COLLECTIVE_MPI] = "mpi", [COLLECTIVE_NCCL] = "nccl"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) {
+            *kind = (enum collective_kind)i;
+            return 0;
+        }
+    return error_set(err, ERR_INVALID, "collective must be auto, local, mpi or nccl, not '%s'", name);
+}
+
+/* Muster names real GPUs by UUID ("GPU-...", "MIG-...") and the fake ones of a test cluster "FAKE-...". */
+bool collective_has_real_gpu(void) {
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    return visible && (strncmp(visible, "GPU-", 4) == 0 || strncmp(visible, "MIG-", 4) == 0);
+}
+
+bool collective_is_launched(void) { return mpi_is_launched(); }
+
+/* The library lies in lib/ beside the program's bin/. It is never unloaded: NCCL's threads may still run its code. */
+static int load_nccl(const struct nccl_library **library, struct error *err) {
+    char program[PATH_MAX] = "";
+    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
+        return error_set_errno(err, ERR_IO, "finding this program's folder");
+    char *path = xasprintf("%s/../lib/muster-collective-nccl.so", dirname(program));
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    *library = handle ? dlsym(handle, "nccl_library") : NULL;
+    int rc = 0;
+    if (!*library)
+        rc = error_set(err, ERR_NOT_FOUND,
+                       "real GPUs are allocated, but NCCL can't be used: %s. Build on a machine with CUDA and NCCL (see `make features`), "
+                       "or choose --collective mpi to stay on the CPUs",
+                       dlerror());
+    else if ((*library)->abi != NCCL_LIBRARY_ABI)
+        rc = error_set(err, ERR_CONFLICT, "%s is of another version of Muster (%d, not %d)", path, (*library)->abi, NCCL_LIBRARY_ABI);
+    free(path);
+    return rc;
+}
+
+static int open_control(struct collective *c, enum collective_kind kind, int world_size, struct error *err) {
+    c->rank = 0;
+    c->size = 1;
+    control_is_mpi = kind == COLLECTIVE_MPI || (kind != COLLECTIVE_LOCAL && mpi_is_launched());
+    int rc = control_is_mpi ? mpi_open(&c->rank, &c->size, err) : 0;
+    if (rc == 0 && world_size > 1 && c->size != world_size)
+        rc = error_set(err, ERR_INVALID,
+                       "WORLD_SIZE is %d, but %s: this program finds its ranks by MPI; submit it with --launcher mpirun (with --launcher "
+                       "direct only programs that use MASTER_ADDR find each other)",
+                       world_size, control_is_mpi ? "MPI has another number of ranks" : "it wasn't started by mpirun");
+    return rc;
+}
+
+/* Rank 0 makes the id and hands it round; every rank learns whether that worked before any of them waits for the group. */
+static int open_nccl(struct collective *c, int local_rank, struct error *err) {
+    const struct nccl_library *library = NULL;
+    unsigned char id[NCCL_ID_SIZE] = {0};
+    int rc = load_nccl(&library, err);
+    if (rc == 0)
+        rc = library->choose_gpu(local_rank, err);
+    if (rc == 0 && c->rank == 0)
+        rc = library->make_id(id, err);
+    rc = collective_agree(c, rc, err);
+    if (rc < 0)
+        return rc;
+    rc = collective_broadcast(c, id, sizeof id, 0, err);
+    if (rc == 0)
+        rc = library->open(&c->state, id, c->rank, c->size, err);
+    if (rc == 0)
+        c->way = library->way;
+    return collective_agree(c, rc, err);
+}
+
+int collective_open(struct collective *c, enum collective_kind kind, int world_size, int local_rank, struct error *err) {
+    if (kind == COLLECTIVE_AUTO)
+        kind = collective_has_real_gpu() ? COLLECTIVE_NCCL : mpi_is_launched() ? COLLECTIVE_MPI : COLLECTIVE_LOCAL;
+    *c = (struct collective){.kind = kind};
+    int rc = open_control(c, kind, world_size, err);
+    c->way = control_is_mpi ? &mpi_way : &local_way;
+    if (rc == 0 && kind == COLLECTIVE_NCCL)
+        rc = open_nccl(c, local_rank, err);
+    if (rc < 0)
+        collective_close(c);
+    return rc;
+}
+
+void collective_close(struct collective *c) {
+    c->way->close(c->state);
+    if (control_is_mpi)
+        mpi_close();
+    control_is_mpi = false;
+    c->way = &local_way;   /* so that closing again is harmless */
+    c->state = NULL;
+}
+
+void collective_abort(struct collective *c, int exit_code) {
+    c->way->abort(c->state);
+    if (control_is_mpi)
+        mpi_abort(exit_code);
+    exit(exit_code);
+}
+
+/* Notes a failure on its way to the caller. */
+static int noted(struct collective *c, int rc) {
+    c->broken = c->broken || rc < 0;
+    return rc;
+}
+
+int collective_all_reduce_begin(struct collective *c, float *values, int64_t count, struct error *err) {
+    return noted(c, c->way->all_reduce_begin(c->state, values, count, err));
+}
+
+int collective_all_reduce_finish(struct collective *c, struct error *err) {
+    return noted(c, c->way->all_reduce_finish(c->state, err));
+}
+
+int collective_sum(struct collective *c, double *values, int count, struct error *err) {
+    return control_is_mpi ? noted(c, mpi_sum(values, count, err)) : 0;
+}
+
+int collective_max(struct collective *c, int64_t *values, int count, struct error *err) {
+    return control_is_mpi ? noted(c, mpi_max(values, count, err)) : 0;
+}
+
+int collective_broadcast(struct collective *c, void *bytes, size_t size, int root, struct error *err) {
+    return control_is_mpi ? noted(c, mpi_broadcast(bytes, size, root, err)) : 0;
+}
+
+int collective_barrier(struct collective *c, struct error *err) { return control_is_mpi ? noted(c, mpi_barrier(err)) : 0; }
+
+int collective_all_gather(struct collective *c, const void *bytes, size_t size, void *all, struct error *err) {
+    if (control_is_mpi)
+        return noted(c, mpi_all_gather(bytes, size, all, err));
+    memcpy(all, bytes, size);
+    return 0;
+}
+
+int collective_gather(struct collective *c, const void *bytes, size_t size, char **all, size_t **lengths, struct error *err) {
+    if (control_is_mpi)
+        return noted(c, mpi_gather(bytes, size, all, lengths, err));
+    *all = xmalloc(size + 1);
+    memcpy(*all, bytes, size);
+    *lengths = xmalloc(sizeof **lengths);
+    **lengths = size;
+    return 0;
+}
+
+int collective_agree(struct collective *c, int rc, struct error *err) {
+    int64_t failed = rc < 0 ? c->size - c->rank : 0;   /* the largest is the lowest rank's */
+    struct error broken;
+    if (collective_max(c, &failed, 1, &broken) < 0) {
+        *err = broken;
+        return ERR_IO;
+    }
+    if (failed == 0)
+        return 0;
+    if (failed != c->size - c->rank)
+        *err = (struct error){.code = ERR_FAILED};
+    return rc < 0 ? rc : ERR_FAILED;
+}

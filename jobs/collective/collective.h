@@ -1,0 +1,78 @@
+/* What the ranks of a job do together. One header, three ways: local (one process), mpi (host memory over MPI), nccl (GPU buffers over
+ * NVLink or InfiniBand, with MPI to bring the ranks together).
+ *
+ * Every rank makes the same calls in the same order. Results are the same bits on every rank. A call that fails for another reason than
+ * a disagreement (collective_agree) marks the group as broken: then end the program with collective_abort, which ends the others too.
+ */
+#ifndef JOBS_COLLECTIVE_COLLECTIVE_H
+#define JOBS_COLLECTIVE_COLLECTIVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+enum collective_kind {
+    COLLECTIVE_AUTO,    /* nccl where real GPUs are allocated, else mpi under an MPI launcher, else local */
+    COLLECTIVE_LOCAL,
+    COLLECTIVE_MPI,
+    COLLECTIVE_NCCL,
+};
+
+struct collective;
+
+/* How gradients are summed. Small things go through the control group (MPI or nothing), whatever the way. */
+struct collective_way {
+    const char *name;
+    int (*all_reduce_begin)(void *state, float *values, int64_t count, struct error *err);
+    int (*all_reduce_finish)(void *state, struct error *err);
+    void (*close)(void *state);
+    void (*abort)(void *state);
+};
+
+struct collective {
+    enum collective_kind kind;
+    int rank, size;
+    bool broken;
+    const struct collective_way *way;   /* reduces gradients */
+    void *state;
+};
+
+/* Did Muster allocate real GPUs to this job, not the fake ones of a test cluster? */
+bool collective_has_real_gpu(void);
+
+/* Was this process started by an MPI launcher? */
+bool collective_is_launched(void);
+
+/* "auto", "local", "mpi", "nccl". */
+int collective_parse_kind(const char *name, enum collective_kind *kind, struct error *err);
+
+/* world_size and local_rank are those of the launcher's environment (1 and 0 without one). A world_size that MPI doesn't confirm, a real
+ * GPU without NCCL, or a dead peer while the group forms: an error that says what to do. */
+int collective_open(struct collective *c, enum collective_kind kind, int world_size, int local_rank, struct error *err);
+void collective_close(struct collective *c);   /* again is harmless, also after a failed open */
+/* Ends all ranks with this exit code; doesn't return. */
+void collective_abort(struct collective *c, int exit_code) __attribute__((noreturn));
+
+/* Sums of gradients. Several may be under way: begin starts one (and drives those before), finish waits for all of them. The values must
+ * not be touched in between. */
+int collective_all_reduce_begin(struct collective *c, float *values, int64_t count, struct error *err);
+int collective_all_reduce_finish(struct collective *c, struct error *err);
+
+/* Small things, in host memory whatever the way. */
+int collective_sum(struct collective *c, double *values, int count, struct error *err);
+int collective_max(struct collective *c, int64_t *values, int count, struct error *err);
+int collective_broadcast(struct collective *c, void *bytes, size_t size, int root, struct error *err);
+int collective_barrier(struct collective *c, struct error *err);
+/* Every rank gives `size` bytes; all receives rank 0's, then rank 1's, ... (c->size * size bytes). */
+int collective_all_gather(struct collective *c, const void *bytes, size_t size, void *all, struct error *err);
+/* Rank 0 receives everybody's bytes, of any length each, one after the other in order of ranks; *all is allocated there, with *lengths,
+ * and NULL elsewhere. */
+int collective_gather(struct collective *c, const void *bytes, size_t size, char **all, size_t **lengths, struct error *err);
+
+/* Turns an error of some ranks into an error of all: returns 0 if rc is 0 on every rank. Otherwise the lowest rank that failed keeps its
+ * sentence, and the others get an empty one, so that it is printed once. */
+int collective_agree(struct collective *c, int rc, struct error *err);
+
+#endif

@@ -1,0 +1,28 @@
+/* The control group: how ranks find each other and exchange small things in host memory. MPI's, or nothing where one process is all.
+ * Used by collective.c only. */
+#ifndef JOBS_COLLECTIVE_CONTROL_H
+#define JOBS_COLLECTIVE_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "jobs/collective/collective.h"
+
+/* Was this process started by an MPI launcher? From the environment; MPI isn't touched. */
+bool mpi_is_launched(void);
+
+int mpi_open(int *rank, int *size, struct error *err);
+void mpi_close(void);
+void mpi_abort(int exit_code);
+int mpi_sum(double *values, int count, struct error *err);
+int mpi_max(int64_t *values, int count, struct error *err);
+int mpi_broadcast(void *bytes, size_t size, int root, struct error *err);
+int mpi_barrier(struct error *err);
+int mpi_all_gather(const void *bytes, size_t size, void *all, struct error *err);
+int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err);
+
+extern const struct collective_way mpi_way;     /* state NULL */
+extern const struct collective_way local_way;   /* state NULL */
+
+#endif

@@ -1,0 +1,127 @@
+/* The only file that includes mpi.h. MPI's error handler returns, so that an error becomes a sentence; what kills a peer (a signal) is
+ * left to mpirun, which ends the others.
+ *
+ * All-reduces of gradients are MPI_Iallreduce. It moves only while somebody calls MPI, so each begin tests those before it.
+ */
+#include <mpi.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/xmalloc.h"
+#include "jobs/collective/control.h"
+
+enum { PIECE_MAX = 1 << 28 };   /* MPI counts are int */
+
+static MPI_Request *pending;
+static size_t pending_count, pending_capacity;
+
+bool mpi_is_launched(void) { return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_RANK"); }
+
+static int check(int code, const char *what, struct error *err) {
+    if (code == MPI_SUCCESS)
+        return 0;
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    return error_set(err, ERR_IO, "MPI %s: %s", what, text);
+}
+
+int mpi_open(int *rank, int *size, struct error *err) {
+    int provided = 0, rc = check(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided), "start", err);
+    if (rc < 0)
+        return rc;
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(MPI_COMM_WORLD, rank);
+    MPI_Comm_size(MPI_COMM_WORLD, size);
+    return 0;
+}
+
+void mpi_close(void) {
+    free(pending);
+    pending = NULL;
+    pending_count = pending_capacity = 0;
+    MPI_Finalize();
+}
+
+void mpi_abort(int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }
+
+int mpi_sum(double *values, int count, struct error *err) {
+    return check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD), "all-reduce", err);
+}
+
+int mpi_max(int64_t *values, int count, struct error *err) {
+    return check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD), "all-reduce", err);
+}
+
+int mpi_broadcast(void *bytes, size_t size, int root, struct error *err) {
+    for (char *p = bytes; size > 0;) {
+        int piece = size < PIECE_MAX ? (int)size : PIECE_MAX;
+        int rc = check(MPI_Bcast(p, piece, MPI_BYTE, root, MPI_COMM_WORLD), "broadcast", err);
+        if (rc < 0)
+            return rc;
+        p += piece;
+        size -= (size_t)piece;
+    }
+    return 0;
+}
+
+int mpi_barrier(struct error *err) { return check(MPI_Barrier(MPI_COMM_WORLD), "barrier", err); }
+
+int mpi_all_gather(const void *bytes, size_t size, void *all, struct error *err) {
+    if (size > PIECE_MAX)
+        return error_set(err, ERR_INVALID, "MPI all-gather: %zu bytes a rank are too many", size);
+    return check(MPI_Allgather(bytes, (int)size, MPI_BYTE, all, (int)size, MPI_BYTE, MPI_COMM_WORLD), "all-gather", err);
+}
+
+int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err) {
+    int rank, ranks, total = 0, mine = (int)size;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    int *counts = xcalloc((size_t)ranks, sizeof *counts), *at = xcalloc((size_t)ranks, sizeof *at);
+    *all = NULL;
+    *lengths = NULL;
+    int rc = check(MPI_Gather(&mine, 1, MPI_INT, counts, 1, MPI_INT, 0, MPI_COMM_WORLD), "gather", err);
+    if (rc == 0 && rank == 0) {
+        *lengths = xcalloc((size_t)ranks, sizeof **lengths);
+        for (int r = 0; r < ranks; r++) {
+            at[r] = total;
+            total += counts[r];
+            (*lengths)[r] = (size_t)counts[r];
+        }
+        *all = xmalloc((size_t)total + 1);
+    }
+    if (rc == 0)
+        rc = check(MPI_Gatherv(bytes, mine, MPI_BYTE, *all, counts, at, MPI_BYTE, 0, MPI_COMM_WORLD), "gather", err);
+    free(counts);
+    free(at);
+    return rc;
+}
+
+static int drive_pending(struct error *err) {
+    int done;
+    return pending_count ? check(MPI_Testall((int)pending_count, pending, &done, MPI_STATUSES_IGNORE), "all-reduce", err) : 0;
+}
+
+static int begin(void *state, float *values, int64_t count, struct error *err) {
+    int rc = drive_pending(err);
+    for (int64_t at = 0; rc == 0 && at < count; at += PIECE_MAX) {
+        int piece = count - at < PIECE_MAX ? (int)(count - at) : PIECE_MAX;
+        pending = xgrow(pending, &pending_capacity, pending_count + 1, sizeof *pending);
+        rc = check(MPI_Iallreduce(MPI_IN_PLACE, values + at, piece, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, &pending[pending_count]),
+                   "all-reduce", err);
+        if (rc == 0)
+            pending_count++;
+    }
+    return rc;
+}
+
+static int finish(void *state, struct error *err) {
+    int rc = check(MPI_Waitall((int)pending_count, pending, MPI_STATUSES_IGNORE), "all-reduce", err);
+    pending_count = 0;
+    return rc;
+}
+
+static void nothing(void *state) {}
+
+const struct collective_way mpi_way = {
+    .name = "mpi", .all_reduce_begin = begin, .all_reduce_finish = finish, .close = nothing, .abort = nothing};

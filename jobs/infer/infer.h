@@ -1,0 +1,11 @@
+/* Batch inference: the ranks share the requests, rank 0 gathers and prints the answers in order. */
+#ifndef JOBS_INFER_INFER_H
+#define JOBS_INFER_INFER_H
+
+#include "jobs/collective/collective.h"
+#include "jobs/harness/harness.h"
+#include "jobs/infer/settings.h"
+
+int infer_run(const struct infer_settings *s, struct harness *h, struct collective *group, struct error *err);
+
+#endif

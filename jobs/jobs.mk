@@ -1,0 +1,56 @@
+# The programs that the cluster runs. They may use jobs/ and a few bottom files of common/; the top Makefile gives the variables.
+#
+# MPI is linked by what its compiler wrapper says; OpenBLAS is the OpenMP build, named by its folder, because plain -lopenblas finds the
+# pthread one even when both are installed; NCCL goes into a library of its own, loaded at run time, where the toolkit is.
+
+MPI_COMPILE := $(shell $(MPICC) --showme:compile 2>/dev/null)
+MPI_LINK    := $(shell $(MPICC) --showme:link 2>/dev/null)
+BLAS_INCLUDE := $(subst /lib/,/include/,$(subst /lib64/,/include/,$(BLAS_DIR)))
+
+JOBS_LAYERS := jobs/kernels jobs/model jobs/harness jobs/train jobs/infer
+$(foreach d,$(JOBS_LAYERS),$(eval $(call layer_rule,$(d))))
+$(call layer,jobs/collective): $(filter-out %/nccl.o,$(call objs,jobs/collective))
+	@mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^
+
+# Neither flag changes a result: errno isn't read after a sqrt, and floating-point traps are never enabled.
+OPT_KERNELS := $(if $(filter release,$(VARIANT)),-O3) -fno-math-errno -fno-trapping-math
+$(OBJ)/jobs/kernels/%.o: CFLAGS += $(OPT_KERNELS) $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
+$(OBJ)/jobs/%.o: CFLAGS += -fopenmp
+$(OBJ)/jobs/collective/mpi.o: CFLAGS += $(MPI_COMPILE)
+
+comma := ,
+JOBS_LIBS := -fopenmp $(MPI_LINK) $(if $(BLAS_DIR),-L$(BLAS_DIR) -Wl$(comma)-rpath$(comma)$(BLAS_DIR)) -lopenblas -ljansson -lm -ldl
+
+# From the top of the dependency order to its bottom.
+JOBS_BASE := $(foreach d,jobs/collective jobs/harness jobs/model jobs/kernels common,$(call layer,$(d)))
+# What tests/unit/jobs is linked with.
+JOBS_TEST_LIBS := $(call layer,jobs/train) $(call layer,jobs/infer) $(JOBS_BASE) $(JOBS_LIBS)
+
+$(BIN)/muster-train: $(OBJ)/jobs/train/main.o $(call layer,jobs/train) $(JOBS_BASE)
+	$(call link,$(JOBS_LIBS))
+$(BIN)/muster-infer: $(OBJ)/jobs/infer/main.o $(call layer,jobs/infer) $(JOBS_BASE)
+	$(call link,$(JOBS_LIBS))
+
+# The library carries its own copies of the few files of common/ that it uses: it is loaded by programs that export nothing.
+NCCL_LIBRARY := $(B)/lib/muster-collective-nccl.so
+NCCL_SOURCES := jobs/collective/nccl.c common/error.c common/clock.c common/xmalloc.c
+$(NCCL_LIBRARY): $(NCCL_SOURCES) jobs/collective/nccl.h jobs/collective/collective.h
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fPIE -MMD -MP -fsanitize=%,$(CFLAGS)) -fPIC -fvisibility=hidden -shared -isystem $(CUDA_HOME)/include \
+	    -isystem $(NCCL_HOME)/include -o $@ $(NCCL_SOURCES) $(foreach d,$(wildcard $(NCCL_HOME)/lib64 $(NCCL_HOME)/lib \
+	    $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) -lnccl -lcudart
+
+# The same on a fake of the hardware, for tests/unit/jobs/test_nccl.sh. One library goes by both names.
+FAKE_NCCL := $(B)/tests/jobs/fake-nccl/libnccl.so.2
+$(FAKE_NCCL): tests/unit/jobs/fake_nccl.c
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fPIE -MMD -MP -fsanitize=%,$(CFLAGS)) -fPIC -shared -isystem $(CUDA_HOME)/include -isystem $(NCCL_HOME)/include \
+	    -o $@ $<
+	@for name in $$(readelf -d $(NCCL_LIBRARY) | sed -n 's/.*NEEDED.*\[\(libcudart[^]]*\)\].*/\1/p'); do \
+	    ln -sf libnccl.so.2 $(@D)/$$name; done
+$(FAKE_NCCL): $(NCCL_LIBRARY)
+
+ifneq ($(HAVE_NCCL),)
+all: $(NCCL_LIBRARY)
+unit-programs: $(FAKE_NCCL)
+endif

@@ -1,0 +1,21 @@
+#include "jobs/kernels/blas.h"
+
+#include <cblas.h>
+#include <omp.h>
+#include <stdio.h>
+
+enum { PARALLEL_OPENMP = 2 };   /* what openblas_get_parallel() says of the OpenMP build */
+
+void blas_check(void) {
+    if (openblas_get_parallel() != PARALLEL_OPENMP)
+        fprintf(stderr, "warning: this isn't OpenBLAS's OpenMP build and will be slow beside OpenMP (%s); install libopenblas0-openmp\n",
+                openblas_get_config());
+}
+
+const char *blas_describe(char *buffer, unsigned long size) {
+    char name[32] = "BLAS", version[32] = "";
+    sscanf(openblas_get_config(), "%31s %31s", name, version);   /* "OpenBLAS 0.3.21 NO_LAPACKE ..." */
+    snprintf(buffer, size, "%s %s %s, %d thread%s", name, version, openblas_get_corename(), omp_get_max_threads(),
+             omp_get_max_threads() == 1 ? "" : "s");
+    return buffer;
+}

@@ -1,0 +1,11 @@
+/* Which BLAS the kernels stand on. */
+#ifndef JOBS_KERNELS_BLAS_H
+#define JOBS_KERNELS_BLAS_H
+
+/* Prints a warning on stderr where the BLAS isn't the OpenMP build, which halves the speed beside OpenMP. */
+void blas_check(void);
+
+/* One line for people: "OpenBLAS 0.3.21 SkylakeX, 2 threads". */
+const char *blas_describe(char *buffer, unsigned long size);
+
+#endif

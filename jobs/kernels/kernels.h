@@ -1,0 +1,78 @@
+/* The operations of the models, on the CPU, in fp32. The kernels own no memory that outlives a call and know nothing of models, ranks or
+ * files.
+ *
+ * Letters: B sequences, T positions a sequence, N = B*T rows, C channels, H heads, D = C/H channels a head, V vocabulary;
+ * a linear layer has K inputs and M outputs.
+ * All arrays are dense and row-major; [N,C] means N rows of C floats. Outputs never overlap inputs unless a comment says so.
+ * A forward overwrites its output. A backward overwrites the gradient of its input (din) and ADDS to the gradients of weights, so that
+ * a batch can be accumulated; the comment says where it differs.
+ *
+ * Each operation is one file whose plain C is its definition. Where the fast path is a call of BLAS (linear, head, attention), the
+ * definition stands in reference.c, and tests/unit/jobs/test_kernels.c holds the two together.
+ * Work is divided so that no sum depends on the number of threads, but for what BLAS does inside one product.
+ */
+#ifndef JOBS_KERNELS_KERNELS_H
+#define JOBS_KERNELS_KERNELS_H
+
+#include <stdint.h>
+
+/* out[n] = wte[tokens[n]] + wpe[n mod T]. tokens are below V; the caller checks. wte [V,C], wpe [>=T,C]. */
+void embedding_forward(float *out, const uint8_t *tokens, const float *wte, const float *wpe, int N, int T, int C);
+void embedding_backward(float *dwte, float *dwpe, const float *dout, const uint8_t *tokens, int N, int T, int C);
+
+/* Layer normalisation (Ba, 2016) over the channels of each row. mean and rstd [N] are kept for the backward. The backward ADDS to din,
+ * because a residual stream meets its branch there. */
+void layernorm_forward(float *out, float *mean, float *rstd, const float *in, const float *weight, const float *bias, int N, int C);
+void layernorm_backward(float *din, float *dweight, float *dbias, const float *dout, const float *in, const float *weight,
+                        const float *mean, const float *rstd, int N, int C);
+
+/* out [N,M] = in [N,K] * weight [K,M] + bias [M]: GPT-2's orientation, so that its checkpoints are read and written as they are. */
+void linear_forward(float *out, const float *in, const float *weight, const float *bias, int N, int K, int M);
+void linear_backward(float *din, float *dweight, float *dbias, const float *dout, const float *in, const float *weight, int N, int K,
+                     int M);
+
+/* logits [N,V] = in [N,C] * wte [V,C] transposed: the output head tied to the token embedding. */
+void head_forward(float *logits, const float *in, const float *wte, int N, int C, int V);
+void head_backward(float *din, float *dwte, const float *dlogits, const float *in, const float *wte, int N, int C, int V);
+
+/* GELU by its tanh approximation (Hendrycks and Gimpel, 2016), as GPT-2 has it. Both may work in place. */
+void gelu_forward(float *out, const float *in, int64_t count);
+void gelu_backward(float *din, const float *dout, const float *in, int64_t count);
+
+/* out += in, the residual connection. */
+void add_to(float *out, const float *in, int64_t count);
+
+/* Causal self-attention. qkv [B,T,3C] holds query, key and value side by side, heads in order within each; out [B,T,C]. Only the
+ * logarithm of each softmax's denominator is kept, lse [B,H,T]: the backward computes the weights again. */
+void attention_forward(float *out, float *lse, const float *qkv, int B, int T, int C, int H);
+void attention_backward(float *dqkv, const float *dout, const float *out, const float *lse, const float *qkv, int B, int T, int C, int H);
+
+/* One new position against a cache: q [C], keys and values [positions,C] with the newest last; out [C]. */
+void attention_decode(float *out, const float *q, const float *keys, const float *values, int positions, int C, int H);
+
+/* out [M] = in [K] * weight [K,M] + bias [M], one row: each sum is taken in the order of K, whatever the number of threads. */
+void linear_decode(float *out, const float *in, const float *weight, const float *bias, int K, int M);
+
+/* logits [V] = in [C] * wte [V,C] transposed, one row. */
+void head_decode(float *logits, const float *in, const float *wte, int C, int V);
+
+/* losses[n] = -log softmax(logits[n])[targets[n]]. Where scale is not zero, logits become the gradient of scale * sum(losses). */
+void cross_entropy(float *losses, float *logits, const uint8_t *targets, int N, int V, float scale);
+
+/* One step of AdamW (Loshchilov and Hutter, 2019) on count parameters. gradient is multiplied by gradient_scale first (clipping).
+ * step counts from 1. */
+struct adamw {
+    float learning_rate, beta1, beta2, epsilon, weight_decay, gradient_scale;
+    int64_t step;
+};
+void adamw_step(float *weight, float *momentum, float *variance, const float *gradient, int64_t count, const struct adamw *a);
+
+/* In double and in fixed blocks, so that every rank that holds the same numbers gets the same bits. */
+double sum_of_squares(const float *x, int64_t count);
+
+/* The definitions of what BLAS computes elsewhere. */
+void linear_forward_reference(float *out, const float *in, const float *weight, const float *bias, int N, int K, int M);
+void head_forward_reference(float *logits, const float *in, const float *wte, int N, int C, int V);
+void attention_forward_reference(float *out, float *lse, const float *qkv, int B, int T, int C, int H);
+
+#endif

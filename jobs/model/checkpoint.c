@@ -1,0 +1,348 @@
+/* Invariant: under its name a checkpoint is whole, or it isn't there; whatever fails, what was whole before stays. */
+#include "jobs/model/checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/xmalloc.h"
+#include "jobs/model/checksum.h"
+#include "jobs/model/safetensors.h"
+
+enum { FORMAT_VERSION = 1 };
+
+static const char weights_file[] = "model.safetensors", optimizer_file[] = "optimizer.safetensors";
+static const char config_file[] = "config.json", manifest_file[] = "manifest.json", writing[] = ".writing";
+
+/* --- writing --- */
+
+static int sync_directory(const char *path, struct error *err) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(err, ERR_IO, "opening %s", path);
+    int rc = fsync(fd) == 0 ? 0 : error_set_errno(err, ERR_IO, "syncing %s", path);
+    close(fd);
+    return rc;
+}
+
+/* Removes a checkpoint's folder. Errors are left to whoever needs the name next. */
+static void remove_folder(const char *path) {
+    DIR *d = opendir(path);
+    if (!d)
+        return;
+    for (struct dirent *entry; (entry = readdir(d));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            unlinkat(dirfd(d), entry->d_name, 0);
+    closedir(d);
+    rmdir(path);
+}
+
+static int make_folders(const char *path, struct error *err) {
+    char *each = xstrdup(path);
+    int rc = 0;
+    for (char *slash = strchr(each + 1, '/'); rc == 0; slash = strchr(slash + 1, '/')) {
+        if (slash)
+            *slash = '\0';
+        if (mkdir(each, 0755) != 0 && errno != EEXIST)
+            rc = error_set_errno(err, ERR_IO, "creating the checkpoint folder %s", each);
+        if (!slash)
+            break;
+        *slash = '/';
+    }
+    free(each);
+    return rc;
+}
+
+/* Adds the file's row to the manifest. */
+static void record_file(json_t *files, const char *name, int64_t size, uint32_t checksum) {
+    json_object_set_new(files, name, json_pack("{s:I, s:I}", "size", (json_int_t)size, "crc32", (json_int_t)checksum));
+}
+
+static int write_json(const char *folder, const char *name, const json_t *document, json_t *files, struct error *err) {
+    char *path = xasprintf("%s/%s", folder, name), *text = json_dumps(document, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    size_t length = strlen(text);
+    int rc = 0, fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    errno = fd < 0 ? errno : ENOSPC;   /* what a short write means */
+    if (fd < 0)
+        rc = error_set_errno(err, ERR_IO, "creating %s", path);
+    else if (write(fd, text, length) != (ssize_t)length || fsync(fd) != 0)
+        rc = error_set_errno(err, ERR_IO, "writing %s", path);
+    if (fd >= 0)
+        close(fd);
+    if (rc == 0 && files)
+        record_file(files, name, (int64_t)length, checksum_add(0, text, length));
+    free(text);
+    free(path);
+    return rc;
+}
+
+/* The model's tensors with their values in `arrays`; names get the prefix of their array. Freed by free_tensors. */
+static struct safetensor *list_tensors(const struct gpt *g, float *const *arrays, const char *const *prefixes, size_t array_count) {
+    size_t each = (size_t)gpt_tensor_count(g);
+    struct safetensor *list = xcalloc(each * array_count, sizeof *list);
+    for (size_t a = 0; a < array_count; a++)
+        for (size_t i = 0; i < each; i++) {
+            struct gpt_tensor t = gpt_tensor_at(g, (int)i);
+            list[a * each + i] = (struct safetensor){.name = xasprintf("%s%s", prefixes[a], t.name),
+                                                     .dimensions = t.dimensions,
+                                                     .shape = {t.shape[0], t.shape[1]},
+                                                     .values = arrays[a] + t.at};
+        }
+    return list;
+}
+
+static void free_tensors(struct safetensor *list, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        free((char *)list[i].name);
+    free(list);
+}
+
+/* Reads or writes one file of arrays. files non-NULL: write, and record it. */
+static int transfer(const char *folder, const char *name, const struct gpt *g, float *const *arrays, const char *const *prefixes,
+                    size_t array_count, json_t *files, struct error *err) {
+    char *path = xasprintf("%s/%s", folder, name);
+    size_t count = array_count * (size_t)gpt_tensor_count(g);
+    struct safetensor *tensors = list_tensors(g, arrays, prefixes, array_count);
+    int64_t size = 0;
+    uint32_t checksum = 0;
+    int rc = files ? safetensors_write(path, tensors, count, &size, &checksum, err) : safetensors_read(path, tensors, count, err);
+    if (rc == 0 && files)
+        record_file(files, name, size, checksum);
+    free_tensors(tensors, count);
+    free(path);
+    return rc;
+}
+
+static int transfer_weights(const char *folder, const struct gpt *g, json_t *files, struct error *err) {
+    return transfer(folder, weights_file, g, (float *[]){g->weights}, (const char *[]){""}, 1, files, err);
+}
+
+static int transfer_optimizer(const char *folder, const struct gpt *g, float *momentum, float *variance, json_t *files, struct error *err) {
+    return transfer(folder, optimizer_file, g, (float *[]){momentum, variance}, (const char *[]){"momentum.", "variance."}, 2, files, err);
+}
+
+static json_t *config_json(const struct gpt_config *c) {
+    return json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:b, s:n, s:n}", "architectures", "GPT2LMHeadModel", "model_type",
+                     "gpt2", "vocab_size", GPT_VOCABULARY, "n_positions", c->context, "n_embd", c->channels, "n_layer", c->layers, "n_head",
+                     c->heads, "activation_function", "gelu_new", "layer_norm_epsilon", 1e-5, "tie_word_embeddings", 1, "bos_token_id",
+                     "eos_token_id");
+}
+
+static json_t *manifest_json(const struct checkpoint_state *state, json_t *files) {
+    return json_pack("{s:i, s:I, s:{s:I, s:I, s:I}, s:O}", "format", FORMAT_VERSION, "step", (json_int_t)state->step, "training", "seed",
+                     (json_int_t)state->seed, "batch", (json_int_t)state->batch, "data_crc32", (json_int_t)state->data_checksum, "files",
+                     files);
+}
+
+static int write_files(const char *folder, const struct checkpoint_state *state, const struct gpt *g, float *momentum, float *variance,
+                       struct error *err) {
+    json_t *files = json_object(), *config = config_json(&g->config);
+    int rc = write_json(folder, config_file, config, files, err);
+    if (rc == 0)
+        rc = transfer_weights(folder, g, files, err);
+    if (rc == 0)
+        rc = transfer_optimizer(folder, g, momentum, variance, files, err);
+    if (rc == 0) {
+        json_t *manifest = manifest_json(state, files);
+        rc = write_json(folder, manifest_file, manifest, NULL, err);
+        json_decref(manifest);
+    }
+    json_decref(config);
+    json_decref(files);
+    return rc == 0 ? sync_directory(folder, err) : rc;
+}
+
+/* A checkpoint of the same step, from a run before, is replaced. */
+static int commit(const char *dir, const char *from, int64_t step, struct error *err) {
+    char *to = xasprintf("%s/step-%08" PRId64, dir, step);
+    int rc = rename(from, to);
+    if (rc != 0 && (errno == ENOTEMPTY || errno == EEXIST)) {
+        remove_folder(to);
+        rc = rename(from, to);
+    }
+    rc = rc == 0 ? sync_directory(dir, err) : error_set_errno(err, ERR_IO, "renaming %s to %s", from, to);
+    free(to);
+    return rc;
+}
+
+/* --- the list of what is there --- */
+
+static int newest_first(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The steps of all folders that look like checkpoints, newest first. Returns their number, or an error; a missing DIR has none. */
+static int list_steps(const char *dir, int64_t **steps, struct error *err) {
+    size_t count = 0, capacity = 0;
+    *steps = NULL;
+    DIR *d = opendir(dir);
+    if (!d && errno == ENOENT)
+        return 0;
+    if (!d)
+        return error_set_errno(err, ERR_IO, "opening the checkpoint folder %s", dir);
+    for (struct dirent *entry; (entry = readdir(d));) {
+        int64_t step;
+        int end = 0;
+        if (sscanf(entry->d_name, "step-%" SCNd64 "%n", &step, &end) == 1 && entry->d_name[end] == '\0' && step >= 0) {
+            *steps = xgrow(*steps, &capacity, count + 1, sizeof **steps);
+            (*steps)[count++] = step;
+        }
+    }
+    closedir(d);
+    if (count > 0)
+        qsort(*steps, count, sizeof **steps, newest_first);
+    return (int)count;
+}
+
+/* Those of later steps go too: the training has just passed here, so it hasn't used them, because they are damaged. */
+static void remove_all_but_newest(const char *dir, int64_t current) {
+    int64_t *steps;
+    int count = list_steps(dir, &steps, NULL), kept = 0;
+    for (int i = 0; i < count; i++) {
+        if (steps[i] <= current && kept++ < CHECKPOINTS_KEPT)
+            continue;
+        char *path = xasprintf("%s/step-%08" PRId64, dir, steps[i]);
+        remove_folder(path);
+        free(path);
+    }
+    free(steps);
+}
+
+int checkpoint_write(const char *dir, const struct checkpoint_state *state, const struct gpt *g, float *momentum, float *variance,
+                     struct error *err) {
+    char *folder = xasprintf("%s/%s", dir, writing);
+    remove_folder(folder);   /* of a run that was killed while writing */
+    int rc = make_folders(folder, err);
+    if (rc == 0)
+        rc = write_files(folder, state, g, momentum, variance, err);
+    if (rc == 0)
+        rc = commit(dir, folder, state->step, err);
+    if (rc == 0)
+        remove_all_but_newest(dir, state->step);
+    else
+        remove_folder(folder);
+    free(folder);
+    return rc;
+}
+
+/* --- reading --- */
+
+static int file_checksum(const char *path, int64_t *size, uint32_t *checksum, struct error *err) {
+    enum { PIECE = 1 << 20 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(err, ERR_IO, "opening %s", path);
+    char *buffer = xmalloc(PIECE);
+    ssize_t n;
+    *size = 0;
+    *checksum = 0;
+    while ((n = read(fd, buffer, PIECE)) > 0) {
+        *checksum = checksum_add(*checksum, buffer, (size_t)n);
+        *size += n;
+    }
+    int rc = n == 0 ? 0 : error_set_errno(err, ERR_IO, "reading %s", path);
+    free(buffer);
+    close(fd);
+    return rc;
+}
+
+static int verify_file(const char *folder, const char *name, const json_t *files, struct error *err) {
+    const json_t *row = json_object_get(files, name);
+    char *path = xasprintf("%s/%s", folder, name);
+    int64_t size = 0, wanted_size = json_integer_value(json_object_get(row, "size"));
+    uint32_t checksum = 0, wanted = (uint32_t)json_integer_value(json_object_get(row, "crc32"));
+    int rc = row ? file_checksum(path, &size, &checksum, err) : error_set(err, ERR_IO, "%s isn't in the manifest", path);
+    if (rc == 0 && size != wanted_size)
+        rc = error_set(err, ERR_IO, "%s is damaged: %" PRId64 " bytes instead of %" PRId64, path, size, wanted_size);
+    else if (rc == 0 && checksum != wanted)
+        rc = error_set(err, ERR_IO, "%s is damaged: its CRC-32 is %08x instead of %08x", path, checksum, wanted);
+    free(path);
+    return rc;
+}
+
+static json_t *load_json(const char *folder, const char *name, struct error *err) {
+    char *path = xasprintf("%s/%s", folder, name);
+    json_error_t at;
+    json_t *document = json_load_file(path, JSON_REJECT_DUPLICATES, &at);
+    if (!document)
+        error_set(err, ERR_IO, "%s:%d: %s", path, at.line, at.text);
+    free(path);
+    return document;
+}
+
+static int parse_manifest(const char *folder, json_t *manifest, struct checkpoint_state *state, json_t **files, struct error *err) {
+    int format = 0;
+    json_int_t step = 0, seed = 0, batch = 0, data = 0;
+    if (json_unpack(manifest, "{s:i, s:I, s:{s:I, s:I, s:I}, s:o}", "format", &format, "step", &step, "training", "seed", &seed, "batch",
+                    &batch, "data_crc32", &data, "files", files) != 0)
+        return error_set(err, ERR_IO, "%s/%s isn't a manifest", folder, manifest_file);
+    if (format != FORMAT_VERSION)
+        return error_set(err, ERR_IO, "%s/%s has format %d; this program reads %d", folder, manifest_file, format, FORMAT_VERSION);
+    *state = (struct checkpoint_state){.step = step, .seed = (uint64_t)seed, .batch = batch, .data_checksum = (uint32_t)data};
+    return 0;
+}
+
+static int parse_config(const char *folder, struct gpt_config *config, struct error *err) {
+    json_t *document = load_json(folder, config_file, err);
+    if (!document)
+        return ERR_IO;
+    int vocabulary = 0, rc = 0;
+    if (json_unpack(document, "{s:i, s:i, s:i, s:i, s:i}", "vocab_size", &vocabulary, "n_positions", &config->context, "n_embd",
+                    &config->channels, "n_layer", &config->layers, "n_head", &config->heads) != 0)
+        rc = error_set(err, ERR_IO, "%s/%s lacks one of vocab_size, n_positions, n_embd, n_layer, n_head", folder, config_file);
+    else if (vocabulary != GPT_VOCABULARY)
+        rc = error_set(err, ERR_IO, "%s/%s: vocab_size is %d; this program reads models over %d bytes", folder, config_file, vocabulary,
+                       GPT_VOCABULARY);
+    else if ((rc = gpt_config_check(config, err)) < 0)
+        error_wrap(err, "%s/%s", folder, config_file);
+    json_decref(document);
+    return rc;
+}
+
+/* 0 if the checkpoint is whole. */
+static int examine(const char *folder, struct checkpoint_state *state, struct gpt_config *config, struct error *err) {
+    json_t *manifest = load_json(folder, manifest_file, err), *files = NULL;
+    if (!manifest)
+        return ERR_IO;
+    const char *const names[] = {config_file, weights_file, optimizer_file};
+    int rc = parse_manifest(folder, manifest, state, &files, err);
+    for (size_t i = 0; rc == 0 && i < sizeof names / sizeof *names; i++)
+        rc = verify_file(folder, names[i], files, err);
+    json_decref(manifest);
+    return rc == 0 ? parse_config(folder, config, err) : rc;
+}
+
+int checkpoint_find(const char *dir, char **path, struct checkpoint_state *state, struct gpt_config *config, struct error *err) {
+    int64_t *steps;
+    int count = list_steps(dir, &steps, err), rc = count < 0 ? count : 0;
+    *path = NULL;
+    for (int i = 0; i < count && !*path; i++) {
+        char *folder = xasprintf("%s/step-%08" PRId64, dir, steps[i]);
+        rc = examine(folder, state, config, err);
+        if (rc == 0) {
+            *path = folder;
+        } else {
+            fprintf(stderr, "warning: checkpoint of step %" PRId64 " isn't used: %s\n", steps[i], err->text);
+            free(folder);
+        }
+    }
+    if (count > 0 && !*path)
+        error_wrap(err, "none of the %d checkpoints in %s is whole (remove the folder to start anew)", count, dir);
+    free(steps);
+    return rc;
+}
+
+int checkpoint_read(const char *path, struct gpt *g, float *momentum, float *variance, struct error *err) {
+    int rc = transfer_weights(path, g, NULL, err);
+    if (rc == 0 && momentum)
+        rc = transfer_optimizer(path, g, momentum, variance, NULL, err);
+    return rc;
+}

@@ -1,0 +1,41 @@
+/* Checkpoints of a training: weights, the optimiser's two moments, and where it stood. Independent of the number of ranks.
+ *
+ *     DIR/step-00000120/config.json             the model's shape, as Hugging Face's GPT-2 has it
+ *                       model.safetensors       the weights, under GPT-2's names
+ *                       optimizer.safetensors   the moments, as momentum.NAME and variance.NAME
+ *                       manifest.json           written last: step, what was trained on, size and CRC-32 of each file
+ *
+ * A checkpoint is built in DIR/.writing, synced file by file, and renamed to its name: under that name it is whole or it isn't there.
+ * Loading compares every file with the manifest and goes back to the one before when something differs. One process writes a DIR.
+ */
+#ifndef JOBS_MODEL_CHECKPOINT_H
+#define JOBS_MODEL_CHECKPOINT_H
+
+#include <stdint.h>
+
+#include "common/error.h"
+#include "jobs/model/gpt.h"
+
+enum { CHECKPOINTS_KEPT = 2 };
+
+/* Where the training stood. What is recorded of its settings is compared at resume. */
+struct checkpoint_state {
+    int64_t step;        /* steps done */
+    uint64_t seed;
+    int64_t batch;       /* sequences a step, over all ranks */
+    uint32_t data_checksum;
+};
+
+/* Writes the checkpoint of state->step and then removes all but the newest CHECKPOINTS_KEPT. On failure nothing that was there is lost. */
+int checkpoint_write(const char *dir, const struct checkpoint_state *state, const struct gpt *g, float *momentum, float *variance,
+                     struct error *err);
+
+/* Finds the newest whole checkpoint. Prints a warning on stderr for each newer one that is damaged, naming the file. *path (freed by the
+ * caller) is NULL where DIR has no checkpoint or doesn't exist. Where it has some but none is whole: an error, so that nobody trains from
+ * scratch unasked. */
+int checkpoint_find(const char *dir, char **path, struct checkpoint_state *state, struct gpt_config *config, struct error *err);
+
+/* Reads a checkpoint that checkpoint_find found into arrays of its config's size; momentum and variance NULL: the weights only. */
+int checkpoint_read(const char *path, struct gpt *g, float *momentum, float *variance, struct error *err);
+
+#endif

@@ -1,0 +1,92 @@
+/* A GPT-2 (Radford, 2019) over bytes: its parameters, one pass forward and backward over a batch, and decoding one token at a time.
+ *
+ * All parameters lie in one array: wte, wpe, then block by block, then the final norm. A gradient and each of the optimiser's moments is an
+ * array of the same layout, so a block is one contiguous stretch of each, and that is what the ranks reduce together.
+ * Names and shapes are those of GPT-2's published checkpoints. The output head is wte, transposed.
+ */
+#ifndef JOBS_MODEL_GPT_H
+#define JOBS_MODEL_GPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+enum { GPT_VOCABULARY = 256, GPT_TENSOR_NAME_MAX = 48 };
+
+struct gpt_config {
+    int context;    /* most positions of a sequence */
+    int layers, heads, channels;   /* heads divides channels */
+};
+
+/* The tensors of one block, in the order in which they lie. */
+enum gpt_part {
+    GPT_LN_1_WEIGHT, GPT_LN_1_BIAS, GPT_ATTN_WEIGHT, GPT_ATTN_BIAS, GPT_ATTN_PROJ_WEIGHT, GPT_ATTN_PROJ_BIAS,
+    GPT_LN_2_WEIGHT, GPT_LN_2_BIAS, GPT_FC_WEIGHT, GPT_FC_BIAS, GPT_FC_PROJ_WEIGHT, GPT_FC_PROJ_BIAS,
+    GPT_PART_COUNT,
+};
+
+struct gpt {
+    struct gpt_config config;
+    int64_t part_at[GPT_PART_COUNT];   /* within a block */
+    int64_t block_count;               /* parameters of one block */
+    int64_t count;                     /* of all */
+    float *weights;
+};
+
+/* Fails with ERR_INVALID and a sentence that names the field. */
+int gpt_config_check(const struct gpt_config *config, struct error *err);
+bool gpt_config_equal(const struct gpt_config *a, const struct gpt_config *b);
+
+/* The layout alone, with weights NULL: for sizes. */
+void gpt_init_layout(struct gpt *g, const struct gpt_config *config);
+void gpt_init(struct gpt *g, const struct gpt_config *config);   /* weights all zero */
+void gpt_release(struct gpt *g);
+/* GPT-2's initialisation; a function of seed alone. */
+void gpt_randomize(struct gpt *g, uint64_t seed);
+
+/* Tensor i of gpt_tensor_count(), for checkpoints and for the optimiser. */
+struct gpt_tensor {
+    char name[GPT_TENSOR_NAME_MAX];
+    int dimensions;      /* 1 or 2; matrices decay, vectors don't */
+    int64_t shape[2];
+    int64_t at, count;   /* in the array of parameters */
+};
+int gpt_tensor_count(const struct gpt *g);
+struct gpt_tensor gpt_tensor_at(const struct gpt *g, int i);
+
+/* Where the parts lie in the array of parameters: wte and wpe, block l, and the final norm. */
+int64_t gpt_block_at(const struct gpt *g, int layer);
+int64_t gpt_final_at(const struct gpt *g);
+
+/* The activations of one pass over `sequences` of `positions` tokens each, and scratch. */
+struct gpt_pass;
+struct gpt_pass *gpt_pass_new(const struct gpt *g, int sequences, int positions);
+void gpt_pass_free(struct gpt_pass *p);
+int64_t gpt_pass_bytes(const struct gpt_config *config, int sequences, int positions);
+
+/* Returns the sum over all positions of -log p(target), in nats. scale != 0 prepares a backward of scale * that sum. The first `sequences`
+ * of the pass are used. */
+double gpt_forward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, const uint8_t *targets, int sequences, float scale);
+
+/* Adds the gradient of the last forward to `gradient`. As soon as a stretch of it is final, ready(context, at, count) is called, from the
+ * last block to the first, then for the embeddings: whoever reduces gradients between ranks can begin while the rest is computed. */
+typedef void gpt_ready_fn(void *context, int64_t at, int64_t count);
+void gpt_backward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, float *gradient, gpt_ready_fn *ready, void *context);
+
+/* Floating-point operations a token of a training step: forward and backward, products only. */
+double gpt_training_flops_per_token(const struct gpt_config *config, int positions);
+
+/* Keys and values of the positions that a sequence has so far. */
+struct gpt_cache;
+struct gpt_cache *gpt_cache_new(const struct gpt *g);
+void gpt_cache_free(struct gpt_cache *c);
+void gpt_cache_clear(struct gpt_cache *c);
+int gpt_cache_positions(const struct gpt_cache *c);
+
+/* Appends one token; there must be room (positions < context). logits [GPT_VOCABULARY] are those of the next token, or NULL if not
+ * wanted. The result doesn't depend on the number of threads. */
+void gpt_decode(const struct gpt *g, struct gpt_cache *c, uint8_t token, float *logits);
+
+#endif

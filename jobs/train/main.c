@@ -1,0 +1,82 @@
+/* muster-train: read this first, then train.c. */
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/version.h"
+#include "jobs/kernels/blas.h"
+#include "jobs/train/train.h"
+
+enum { EXIT_USAGE = 2 };
+
+/* The node's cores are shared among its ranks. */
+static void choose_threads(int64_t asked) {
+    const char *ranks = getenv("LOCAL_WORLD_SIZE");
+    if (!ranks)
+        ranks = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+    long local = ranks ? strtol(ranks, NULL, 10) : 1, cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (asked > 0)
+        omp_set_num_threads((int)asked);
+    else if (!getenv("OMP_NUM_THREADS"))
+        omp_set_num_threads(local > 0 && cores / local > 1 ? (int)(cores / local) : 1);
+}
+
+static void print_start(const struct trainer *t) {
+    char blas[128];
+    if (t->harness->job > 0)   /* the output of several attempts may stand in one file */
+        printf("job %lld, attempt %lld\n", (long long)t->harness->job, (long long)t->harness->attempt);
+    printf("training %lld parameters on %d rank%s (%s), %s; %lld bytes to train on, %lld held out\n", (long long)t->gpt.count,
+           t->group->size, t->group->size == 1 ? "" : "s", t->group->way->name, blas_describe(blas, sizeof blas),
+           (long long)t->corpus.train_size, (long long)t->corpus.held_size);
+    if (t->group->kind == COLLECTIVE_NCCL)
+        printf("the gradients are summed on the GPUs; this version's model kernels run on the CPUs\n");
+}
+
+static int train(const struct train_settings *s, struct harness *h, struct collective *group, struct error *err) {
+    struct trainer trainer;
+    int rc = trainer_open(&trainer, s, h, group, err);
+    if (rc == 0 && group->rank == 0)
+        print_start(&trainer);
+    if (rc == 0)
+        rc = trainer_run(&trainer, err);
+    trainer_close(&trainer);
+    return rc;
+}
+
+int main(int argc, char **argv) {
+    struct train_settings settings;
+    struct harness harness;
+    struct collective group;
+    struct error err;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (settings_parse(&settings, argc, argv, &err) < 0) {
+        fprintf(stderr, "muster-train: %s\n", err.text);
+        return EXIT_USAGE;
+    }
+    harness_init(&harness, settings.checkpoint != NULL);
+    if (settings.help || settings.version || settings.dry_run) {
+        if (settings.help)
+            settings_help();
+        else if (settings.version)
+            puts(muster_version);
+        else
+            trainer_print_plan(&settings, harness.world_size);
+        return 0;
+    }
+    choose_threads(settings.threads);
+    int rc = collective_open(&group, settings.kind, harness.world_size, harness.local_rank, &err);
+    if (rc == 0) {
+        if (group.rank == 0)
+            blas_check();
+        rc = train(&settings, &harness, &group, &err);
+    }
+    if (rc < 0 && err.text[0] != '\0')
+        fprintf(stderr, "muster-train: rank %d: %s\n", group.rank, err.text);
+    harness_release(&harness);
+    if (rc < 0 && group.broken)
+        collective_abort(&group, error_exit_code(rc));
+    collective_close(&group);
+    return rc < 0 ? error_exit_code(rc) : 0;
+}

@@ -1,0 +1,68 @@
+#include "jobs/train/resume.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+struct checkpoint_state resume_state(const struct trainer *t) {
+    return (struct checkpoint_state){.step = t->step,
+                                     .seed = (uint64_t)t->settings->seed,
+                                     .batch = t->settings->batch,
+                                     .data_checksum = t->corpus.checksum};
+}
+
+static int check_model(const struct trainer *t, const struct gpt_config *found, const char *path, struct error *err) {
+    const struct gpt_config *asked = &t->settings->model;
+    if (gpt_config_equal(found, asked))
+        return 0;
+    return error_set(err, ERR_CONFLICT,
+                     "%s is of a model with %d layers, %d heads, %d channels, context %d; asked is one with %d, %d, %d, %d: use the same "
+                     "options, or another --checkpoint folder",
+                     path, found->layers, found->heads, found->channels, found->context, asked->layers, asked->heads, asked->channels,
+                     asked->context);
+}
+
+static void warn_of_changes(const struct trainer *t, const struct checkpoint_state *found) {
+    struct checkpoint_state now = resume_state(t);
+    if (found->data_checksum != now.data_checksum)
+        fprintf(stderr, "warning: the text isn't the one that the checkpoint was trained on\n");
+    if (found->seed != now.seed || found->batch != now.batch)
+        fprintf(stderr, "warning: the checkpoint was trained with --seed %" PRIu64 " --batch %" PRId64 ": the samples will be others\n",
+                found->seed, found->batch);
+}
+
+/* Rank 0 only. Fills weights, moments and step. */
+static int load(struct trainer *t, struct error *err) {
+    char *path = NULL;
+    struct checkpoint_state found;
+    struct gpt_config config;
+    int rc = t->settings->checkpoint ? checkpoint_find(t->settings->checkpoint, &path, &found, &config, err) : 0;
+    if (rc == 0 && !path)
+        gpt_randomize(&t->gpt, (uint64_t)t->settings->seed);
+    if (rc < 0 || !path)
+        return rc;
+    rc = check_model(t, &config, path, err);
+    if (rc == 0)
+        rc = checkpoint_read(path, &t->gpt, t->momentum, t->variance, err);
+    if (rc == 0) {
+        warn_of_changes(t, &found);
+        t->step = found.step;
+        printf("resumed from %s: step %" PRId64 " of %" PRId64 "\n", path, t->step, t->settings->steps);
+    }
+    free(path);
+    return rc;
+}
+
+int resume(struct trainer *t, struct error *err) {
+    t->step = 0;
+    int rc = collective_agree(t->group, t->group->rank == 0 ? load(t, err) : 0, err);
+    size_t bytes = (size_t)t->gpt.count * sizeof(float);
+    if (rc == 0)
+        rc = collective_broadcast(t->group, &t->step, sizeof t->step, 0, err);
+    if (rc == 0)
+        rc = collective_broadcast(t->group, t->gpt.weights, bytes, 0, err);
+    if (rc == 0 && t->step > 0)
+        rc = collective_broadcast(t->group, t->momentum, bytes, 0, err);
+    if (rc == 0 && t->step > 0)
+        rc = collective_broadcast(t->group, t->variance, bytes, 0, err);
+    return rc;
+}

@@ -1,0 +1,92 @@
+#include "jobs/train/settings.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define FIELD(name) offsetof(struct train_settings, name)
+
+static const struct option_row rows[] = {
+    {"data", 'd', OPTION_LIST, FIELD(data), "FILE", "text to train on; may be repeated. A tenth of it is held out"},
+    {"layers", 'l', OPTION_INT, FIELD(layers), "N", "blocks of the model (4)", .min = 1, .max = 1024},
+    {"heads", 0, OPTION_INT, FIELD(heads), "N", "attention heads a block (4)", .min = 1, .max = 65536},
+    {"channels", 'c', OPTION_INT, FIELD(channels), "N", "width of the model, a multiple of heads (128)", .min = 1, .max = 65536},
+    {"context", 't', OPTION_INT, FIELD(context), "N", "bytes that the model sees at once (64)", .min = 2, .max = 65536},
+    {"batch", 'b', OPTION_INT, FIELD(batch), "N", "sequences a step, over all ranks (16)", .min = 1, .max = 1 << 20},
+    {"steps", 's', OPTION_INT, FIELD(steps), "N", "steps in all (1000)", .min = 1, .max = INT64_C(1) << 40},
+    {"lr", 0, OPTION_REAL, FIELD(learning_rate), "X", "highest learning rate (0.003)"},
+    {"warm-up", 0, OPTION_INT, FIELD(warm_up), "N", "steps of linear warm-up before the cosine (50)", .min = 0, .max = 1 << 30},
+    {"weight-decay", 0, OPTION_REAL, FIELD(weight_decay), "X", "of the matrices (0.1)"},
+    {"clip", 0, OPTION_REAL, FIELD(clip), "X", "largest norm of the gradient (1.0)"},
+    {"seed", 0, OPTION_INT, FIELD(seed), "N", "of weights and samples (1)", .min = 0, .max = INT64_MAX},
+    {"checkpoint", 'C', OPTION_TEXT, FIELD(checkpoint), "DIR", "folder of checkpoints; a whole one there is resumed from"},
+    {"checkpoint-every", 0, OPTION_INT, FIELD(checkpoint_every), "N", "steps between checkpoints (100; 0: only when asked and at the end)"},
+    {"eval-every", 0, OPTION_INT, FIELD(eval_every), "N", "steps between evaluations on the held-out text (0: only at the end)"},
+    {"log-every", 0, OPTION_INT, FIELD(log_every), "N", "steps between lines on stdout (10)", .min = 1, .max = 1 << 30},
+    {"metrics", 0, OPTION_TEXT, FIELD(metrics), "FILE", "append a line of JSON a step"},
+    {"threads", 0, OPTION_INT, FIELD(threads), "N", "threads a rank (OMP_NUM_THREADS, or the cores shared among the node's ranks)"},
+    {"collective", 0, OPTION_TEXT, FIELD(collective), "KIND", "auto, local, mpi or nccl (auto)"},
+    {"dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, "print parameters, memory and operations, and end"},
+    {"help", 'h', OPTION_FLAG, FIELD(help), NULL, "print this"},
+    {"version", 0, OPTION_FLAG, FIELD(version), NULL, "print the version"},
+    {0}};
+
+void settings_help(void) {
+    puts("usage: muster-train --data FILE [options]\n"
+         "       mpirun -np 4 muster-train --data FILE [options]\n"
+         "Trains a GPT over bytes, data parallel over the ranks. A seed gives the same training on any number of ranks, to rounding.\n");
+    options_help(rows, stdout);
+}
+
+static int check_positive(const char *name, double value, struct error *err) {
+    return isfinite(value) && value > 0 ? 0 : error_set(err, ERR_INVALID, "--%s must be larger than 0, not %g", name, value);
+}
+
+static int check(struct train_settings *s, struct error *err) {
+    s->model = (struct gpt_config){
+        .context = (int)s->context, .layers = (int)s->layers, .heads = (int)s->heads, .channels = (int)s->channels};
+    int rc = gpt_config_check(&s->model, err);
+    if (rc == 0)
+        rc = collective_parse_kind(s->collective, &s->kind, err);
+    if (rc == 0)
+        rc = check_positive("lr", s->learning_rate, err);
+    if (rc == 0)
+        rc = check_positive("clip", s->clip, err);
+    if (rc == 0 && !(s->weight_decay >= 0 && s->weight_decay < 10))
+        rc = error_set(err, ERR_INVALID, "--weight-decay must be 0..10, not %g", s->weight_decay);
+    if (rc == 0 && s->data.count == 0 && !s->dry_run)
+        rc = error_set(err, ERR_INVALID, "nothing to train on: name a text by --data FILE (see --help)");
+    return rc;
+}
+
+static int take_operands(struct train_settings *s, int first, int argc, char **argv, struct error *err) {
+    for (int i = first; i < argc; i++) {
+        if (s->data.count == OPTION_LIST_MAX)
+            return error_set(err, ERR_INVALID, "more than %d files", OPTION_LIST_MAX);
+        s->data.items[s->data.count++] = argv[i];
+    }
+    return 0;
+}
+
+int settings_parse(struct train_settings *s, int argc, char **argv, struct error *err) {
+    *s = (struct train_settings){.layers = 4,
+                                 .heads = 4,
+                                 .channels = 128,
+                                 .context = 64,
+                                 .batch = 16,
+                                 .steps = 1000,
+                                 .warm_up = 50,
+                                 .seed = 1,
+                                 .learning_rate = 0.003,
+                                 .weight_decay = 0.1,
+                                 .clip = 1.0,
+                                 .collective = "auto",
+                                 .checkpoint_every = 100,
+                                 .log_every = 10};
+    int operands = argc, rc = options_parse(rows, argc, argv, 1, s, &operands, err);
+    if (rc == 0 && (s->help || s->version))
+        return 0;
+    if (rc == 0)
+        rc = take_operands(s, operands, argc, argv, err);
+    return rc == 0 ? check(s, err) : rc;
+}

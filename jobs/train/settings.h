@@ -1,0 +1,30 @@
+/* What a training is asked to do: the command line, checked. */
+#ifndef JOBS_TRAIN_SETTINGS_H
+#define JOBS_TRAIN_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/options.h"
+#include "jobs/collective/collective.h"
+#include "jobs/model/gpt.h"
+
+struct train_settings {
+    struct option_list data;
+    int64_t layers, heads, channels, context;
+    int64_t batch, steps, warm_up, seed;
+    double learning_rate, weight_decay, clip;
+    const char *checkpoint, *metrics, *collective;
+    int64_t checkpoint_every, eval_every, log_every, threads;
+    bool dry_run, help, version;
+
+    struct gpt_config model;        /* from the four above */
+    enum collective_kind kind;      /* from collective */
+};
+
+/* Fills *s from its defaults and argv. A file may be named as an operand as well as by --data. */
+int settings_parse(struct train_settings *s, int argc, char **argv, struct error *err);
+void settings_help(void);
+
+#endif

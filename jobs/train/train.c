@@ -1,0 +1,272 @@
+/* The run: steps, and what happens between them. Invariant: every rank is at the same step, with the same weights to the bit. */
+#include "jobs/train/train.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/text.h"
+#include "common/xmalloc.h"
+#include "jobs/kernels/kernels.h"
+#include "jobs/model/checksum.h"
+#include "jobs/train/bigram.h"
+#include "jobs/train/metrics.h"
+#include "jobs/train/resume.h"
+
+/* What the ranks tell each other each step: the loss of their share, and whether they were asked to stop. */
+struct report {
+    double loss_sum;
+    int64_t request;
+};
+
+static bool is_first(const struct trainer *t) { return t->group->rank == 0; }
+
+/* An error that every rank has found by the same numbers is told by rank 0. */
+static int fail_together(const struct trainer *t, struct error *err) {
+    if (!is_first(t))
+        err->text[0] = '\0';
+    return err->code;
+}
+
+/* --- one step --- */
+
+/* Linear warm-up, then a cosine from the highest rate to a tenth of it. */
+static double learning_rate(const struct train_settings *s, int64_t step) {
+    if (step < s->warm_up)
+        return s->learning_rate * (double)(step + 1) / (double)s->warm_up;
+    double done = (double)(step - s->warm_up) / (double)(s->steps > s->warm_up ? s->steps - s->warm_up : 1);
+    return s->learning_rate * (0.1 + 0.9 * 0.5 * (1 + cos(M_PI * fmin(done, 1))));
+}
+
+struct reduction {
+    struct trainer *trainer;
+    struct error *err;
+    int rc;
+};
+
+static void reduce_stretch(void *context, int64_t at, int64_t count) {
+    struct reduction *r = context;
+    if (r->rc == 0)
+        r->rc = collective_all_reduce_begin(r->trainer->group, r->trainer->gradient + at, count, r->err);
+}
+
+/* The mean gradient of the whole batch, on every rank. */
+static int compute_gradient(struct trainer *t, double *loss_sum, double *wait_ms, struct error *err) {
+    const struct train_settings *s = t->settings;
+    struct reduction reduction = {.trainer = t, .err = err};
+    int T = s->model.context;
+    for (int i = 0; i < t->share; i++)
+        corpus_sample(&t->corpus, (uint64_t)s->seed, t->step, t->share_first + i, T, t->tokens + (size_t)i * T, t->targets + (size_t)i * T);
+    memset(t->gradient, 0, (size_t)t->gpt.count * sizeof *t->gradient);
+    *loss_sum = gpt_forward(&t->gpt, t->pass, t->tokens, t->targets, t->share, 1.0f / (float)(s->batch * T));
+    gpt_backward(&t->gpt, t->pass, t->tokens, t->gradient, reduce_stretch, &reduction);
+    int64_t waits_us = clock_boot_us();
+    if (reduction.rc == 0)
+        reduction.rc = collective_all_reduce_finish(t->group, err);
+    *wait_ms = (double)(clock_boot_us() - waits_us) / 1e3;
+    return reduction.rc;
+}
+
+/* Sums the losses in order of ranks, and takes the maximum of the requests: from here all ranks know the same. */
+static int exchange_reports(struct trainer *t, double loss_sum, double *loss, int64_t *request, struct error *err) {
+    struct report mine = {.loss_sum = loss_sum, .request = harness_checkpoint_request(t->harness)};
+    struct report *all = xcalloc((size_t)t->group->size, sizeof *all);
+    int rc = collective_all_gather(t->group, &mine, sizeof mine, all, err);
+    *loss = 0;
+    *request = 0;
+    for (int r = 0; rc == 0 && r < t->group->size; r++) {
+        *loss += all[r].loss_sum / (double)(t->settings->batch * t->settings->model.context);
+        *request = all[r].request > *request ? all[r].request : *request;
+    }
+    free(all);
+    return rc;
+}
+
+static void update_weights(struct trainer *t, double norm, double rate) {
+    const struct train_settings *s = t->settings;
+    struct adamw a = {.learning_rate = (float)rate,
+                      .beta1 = 0.9f,
+                      .beta2 = 0.99f,
+                      .epsilon = 1e-8f,
+                      .gradient_scale = norm > s->clip ? (float)(s->clip / norm) : 1.0f,
+                      .step = t->step + 1};
+    for (int i = 0; i < gpt_tensor_count(&t->gpt); i++) {
+        struct gpt_tensor tensor = gpt_tensor_at(&t->gpt, i);
+        a.weight_decay = tensor.dimensions == 2 ? (float)s->weight_decay : 0;
+        adamw_step(t->gpt.weights + tensor.at, t->momentum + tensor.at, t->variance + tensor.at, t->gradient + tensor.at, tensor.count, &a);
+    }
+}
+
+static int run_step(struct trainer *t, struct metrics *m, int64_t *request, struct error *err) {
+    int64_t begin_us = clock_boot_us();
+    double loss_sum;
+    int rc = compute_gradient(t, &loss_sum, &m->wait_ms, err);
+    if (rc == 0)
+        rc = exchange_reports(t, loss_sum, &m->loss, request, err);
+    if (rc < 0)
+        return rc;
+    m->gradient_norm = sqrt(sum_of_squares(t->gradient, t->gpt.count));
+    m->learning_rate = learning_rate(t->settings, t->step);
+    if (!isfinite(m->loss) || !isfinite(m->gradient_norm)) {
+        error_set(err, ERR_FAILED,
+                  "the loss isn't a number any more at step %" PRId64 " (loss %g, gradient norm %g): try a lower --lr than %g%s",
+                  t->step + 1, m->loss, m->gradient_norm, t->settings->learning_rate,
+                  t->settings->checkpoint ? "; the checkpoints are those of before" : "");
+        return fail_together(t, err);
+    }
+    update_weights(t, m->gradient_norm, m->learning_rate);
+    m->step = ++t->step;
+    m->step_ms = (double)(clock_boot_us() - begin_us) / 1e3;
+    t->step_ms = t->step_ms > 0 ? 0.9 * t->step_ms + 0.1 * m->step_ms : m->step_ms;
+    m->tokens_per_second = (double)(t->settings->batch * t->settings->model.context) * 1e3 / t->step_ms;
+    return 0;
+}
+
+/* --- what is told --- */
+
+static void tell_step(struct trainer *t, const struct metrics *m) {
+    const struct train_settings *s = t->settings;
+    double eta_s = (double)(s->steps - m->step) * t->step_ms / 1e3;
+    harness_progress(t->harness, &(struct harness_progress){.step = m->step,
+                                                            .total = s->steps,
+                                                            .loss = m->loss,
+                                                            .tokens_per_second = m->tokens_per_second,
+                                                            .eta_s = eta_s});
+    struct error err;
+    if (t->metrics && metrics_write(t->metrics, m, &err) < 0) {
+        fprintf(stderr, "warning: %s; training goes on without metrics\n", err.text);
+        fclose(t->metrics);
+        t->metrics = NULL;
+    }
+    char left[32];
+    if (m->step % s->log_every == 0 || m->step == s->steps)
+        printf("step %" PRId64 "/%" PRId64 "  loss %.4f  lr %.2e  norm %.2f  %.0f tokens/s  %s left\n", m->step, s->steps, m->loss,
+               m->learning_rate, m->gradient_norm, m->tokens_per_second, text_duration((int64_t)(eta_s * 1e3), left, sizeof left));
+}
+
+/* The mean loss over all held-out windows, shared among the ranks. */
+static int evaluate(struct trainer *t, double *loss, int64_t *bytes, struct error *err) {
+    int T = t->settings->model.context, used = 0;
+    int64_t windows = corpus_held_windows(&t->corpus, T);
+    double sum = 0;
+    for (int64_t w = t->group->rank; w < windows; w += t->group->size) {
+        corpus_held_window(&t->corpus, w, T, t->tokens + (size_t)used * T, t->targets + (size_t)used * T);
+        if (++used == t->share || w + t->group->size >= windows) {
+            sum += gpt_forward(&t->gpt, t->pass, t->tokens, t->targets, used, 0);
+            used = 0;
+        }
+    }
+    int rc = collective_sum(t->group, &sum, 1, err);
+    *bytes = windows * T;
+    *loss = sum / (double)*bytes;
+    return rc;
+}
+
+static int tell_held_out(struct trainer *t, bool at_end, struct error *err) {
+    double loss;
+    int64_t bytes;
+    int rc = evaluate(t, &loss, &bytes, err);
+    if (rc < 0 || !is_first(t))
+        return rc;
+    printf("held-out loss %.4f nats/byte at step %" PRId64 ", over %" PRId64 " bytes that were not trained on\n", loss, t->step, bytes);
+    if (!at_end)
+        return 0;
+    struct bigram mark = bigram_measure(&t->corpus, t->settings->model.context);
+    printf("bigram entropy %.4f nats/byte of the text, over the same bytes (best of seven smoothings: %g)\n", mark.nats_per_byte,
+           mark.smoothing);
+    printf("the model is %.4f nats/byte %s the bigram\n", fabs(mark.nats_per_byte - loss), loss < mark.nats_per_byte ? "below" : "above");
+    char text[96];
+    snprintf(text, sizeof text, "held-out loss %.4f, bigram entropy %.4f nats/byte", loss, mark.nats_per_byte);
+    harness_progress(t->harness, &(struct harness_progress){
+                                     .step = t->step, .total = t->settings->steps, .loss = loss, .tokens_per_second = NAN, .text = text});
+    return 0;
+}
+
+/* --- checkpoints --- */
+
+/* A bit that flipped in one rank's memory would be averaged into all of them, and stay unseen: so compare before keeping anything. */
+static int check_replicas(struct trainer *t, struct error *err) {
+    uint32_t mine = checksum_add(0, t->gpt.weights, (size_t)t->gpt.count * sizeof(float));
+    uint32_t *all = xcalloc((size_t)t->group->size, sizeof *all);
+    int rc = collective_all_gather(t->group, &mine, sizeof mine, all, err);
+    for (int r = 1; rc == 0 && r < t->group->size; r++)
+        if (all[r] != all[0]) {
+            error_set(err, ERR_FAILED, "rank %d has other weights than rank 0 at step %" PRId64 ": its memory or arithmetic isn't sound", r,
+                      t->step);
+            rc = fail_together(t, err);
+        }
+    free(all);
+    return rc;
+}
+
+/* Rank 0 writes. *written is the same on all ranks. A full disk doesn't end a training: the next checkpoint may fit again. */
+static int write_checkpoint(struct trainer *t, int64_t request, bool *written, struct error *err) {
+    int rc = check_replicas(t, err);
+    if (rc < 0)
+        return rc;
+    struct error failure;
+    int64_t failed = 0, begin_us = clock_boot_us();
+    if (is_first(t)) {
+        struct checkpoint_state state = resume_state(t);
+        if (checkpoint_write(t->settings->checkpoint, &state, &t->gpt, t->momentum, t->variance, &failure) < 0) {
+            fprintf(stderr, "warning: no checkpoint at step %" PRId64 ": %s; the ones before are kept\n", t->step, failure.text);
+            failed = 1;
+        } else {
+            printf("checkpoint of step %" PRId64 " written in %.0f ms\n", t->step, (double)(clock_boot_us() - begin_us) / 1e3);
+        }
+    }
+    rc = collective_max(t->group, &failed, 1, err);
+    *written = rc == 0 && failed == 0;
+    if (*written)
+        harness_checkpointed(t->harness, request, t->step);
+    return rc;
+}
+
+/* Exit 0 after `yielding` means "requeue me": so it is sent only when the checkpoint is there, and all ranks leave together. */
+static int yield(struct trainer *t, struct error *err) {
+    int rc = is_first(t) ? harness_yield(t->harness, t->step, err) : 0;
+    rc = collective_agree(t->group, rc, err);
+    if (rc < 0)
+        return rc;
+    if (is_first(t))
+        printf("asked to checkpoint: yielding after step %" PRId64 "\n", t->step);
+    t->yielded = true;
+    return collective_barrier(t->group, err);
+}
+
+/* What is due after a step. */
+static int between_steps(struct trainer *t, int64_t request, struct error *err) {
+    const struct train_settings *s = t->settings;
+    bool last = t->step == s->steps, written = false;
+    bool due = last || request > 0 || (s->checkpoint_every > 0 && t->step % s->checkpoint_every == 0);
+    int rc = 0;
+    if (s->checkpoint && due)
+        rc = write_checkpoint(t, request, &written, err);
+    if (rc == 0 && last && s->checkpoint && !written) {
+        error_set(err, ERR_IO, "the training is done, but its last checkpoint can't be written to %s (see the warning above)",
+                  s->checkpoint);
+        return fail_together(t, err);
+    }
+    if (rc == 0 && written && request > 0 && !last)
+        return yield(t, err);
+    if (rc == 0 && !last && s->eval_every > 0 && t->step % s->eval_every == 0)
+        rc = tell_held_out(t, false, err);
+    return rc;
+}
+
+int trainer_run(struct trainer *t, struct error *err) {
+    while (t->step < t->settings->steps && !t->yielded) {
+        struct metrics m;
+        int64_t request;
+        int rc = run_step(t, &m, &request, err);
+        if (rc < 0)
+            return rc;
+        if (is_first(t))
+            tell_step(t, &m);
+        if ((rc = between_steps(t, request, err)) < 0)
+            return rc;
+    }
+    return t->yielded ? 0 : tell_held_out(t, true, err);
+}

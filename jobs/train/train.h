@@ -1,0 +1,44 @@
+/* The training: what it holds, one step, and the run from the resumed step to the end or to a request to yield. */
+#ifndef JOBS_TRAIN_TRAIN_H
+#define JOBS_TRAIN_TRAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "jobs/collective/collective.h"
+#include "jobs/harness/harness.h"
+#include "jobs/model/gpt.h"
+#include "jobs/train/corpus.h"
+#include "jobs/train/settings.h"
+
+struct trainer {
+    const struct train_settings *settings;
+    struct harness *harness;
+    struct collective *group;
+    struct corpus corpus;
+
+    struct gpt gpt;
+    float *gradient, *momentum, *variance;   /* of the gpt's layout */
+    int64_t step;                            /* done; weights and moments are those after it */
+
+    int share_first, share;                  /* this rank's samples of each batch */
+    uint8_t *tokens, *targets;               /* [share, context] */
+    struct gpt_pass *pass;
+
+    FILE *metrics;                           /* rank 0, or NULL */
+    double step_ms;                          /* smoothed, for the estimate of the end */
+    bool yielded;
+};
+
+/* Reads the text and the newest whole checkpoint, on every rank or on none: an error comes back on all ranks, its sentence on one. */
+int trainer_open(struct trainer *t, const struct train_settings *s, struct harness *h, struct collective *group, struct error *err);
+void trainer_close(struct trainer *t);
+
+/* Trains until the last step, and then prints the held-out loss; or until a checkpoint is asked for, writes it and yields. */
+int trainer_run(struct trainer *t, struct error *err);
+
+/* What a rank would hold and do, from the settings alone. */
+void trainer_print_plan(const struct train_settings *s, int ranks);
+
+#endif

@@ -1,0 +1,40 @@
+/* Places that are kept ahead: backfill for the first blocked jobs.
+ *
+ * Each gets the place that will be free first, going by the time limits and estimates of what runs (a day, where there is none), and
+ * nobody is stopped for it. Idle GPUs there are not wasted until then: others start on them. But from the moment on when its job has been
+ * passed over for long (an hour, or four times as long as it has run so far), they do so on loan: as soon as all else of the place is
+ * free, they are called in, whatever they are, and so no stream of smaller or newer jobs can hold it up. A job that can't be stopped again
+ * starts there only if it will be gone in time, by its own limit or estimate; and one on better ground (a guarantee, an entitlement) is
+ * never held up.
+ */
+#ifndef SCHEDULER_POLICY_AHEAD_H
+#define SCHEDULER_POLICY_AHEAD_H
+
+#include "scheduler/policy/plan.h"
+
+enum { AHEAD_MAX = 8 };
+
+/* Those of the cluster. Lets go of those that a node's loss or time has made void: they are planned anew. */
+void ahead_open(struct pass *p);
+/* From now on, until the next call, the room is as a job of this demand and standing sees it. NULL: as if nothing were kept ahead. Not
+ * between a mark and its rollback. */
+void ahead_bind(struct pass *p, const struct demand *d, struct standing standing, int64_t job);
+/* The room as if nothing that is kept ahead were free, for whomever. As ahead_bind. */
+void ahead_close(struct pass *p);
+bool ahead_has(const struct pass *p, int64_t job);   /* is a place kept ahead for it? */
+/* It has started, there or elsewhere: nothing is kept for it any more. */
+void ahead_over(struct pass *p, int64_t job);
+/* The job that keeps something from the one that the room is bound for; 0: none. */
+int64_t ahead_keeper(const struct pass *p);
+/* And could start on it now: if what this plan starts bars him, it keeps nothing from anybody any more. */
+bool ahead_keeper_is_due(const struct pass *p);
+/* Which jobs could start on what is kept for them, as the room is now: nobody else starts there. */
+void ahead_note_due(struct pass *p);
+/* Stops what stands on loan where all else is free. */
+void ahead_call_in(struct pass *p);
+/* May this turn still keep one? They are for gangs. */
+bool ahead_may_keep(const struct pass *p);
+/* Keeps a place for a blocked job, if there is one to come. False: not yet, as nobody knows when those end that this very plan starts. */
+bool ahead_keep(struct pass *p, const struct job *j, const struct demand *d);
+
+#endif

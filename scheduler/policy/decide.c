@@ -1,0 +1,433 @@
+/* The policy as an ordered list, least disruptive first:
+ *
+ *   1. jobs that can't run any more are failed (a dependency broke)
+ *   2. graces that are over become kills, time limits become stops; what an admin ordered out of a queue leaves
+ *   3. GPUs kept for a job are used as soon as they are all free
+ *   4. waiting jobs start, in order, on what is free. One that is blocked does not hold up the ones behind it; but
+ *   5. it may take GPUs from others by right (right.h), with a proven plan (preempt.h), and
+ *   6. the first blocked ones get the place kept that will be free first (ahead.h)
+ *   7. elastic jobs grow onto what nobody can use (scale.h)
+ *
+ * Jobs with equal demands form classes (cluster.h): one that does not fit answers for all, and is not tried again before something was
+ * gained.
+ */
+#include "scheduler/policy/decide.h"
+
+#include <assert.h>
+
+#include "scheduler/cluster/index.h"
+#include "scheduler/cluster/queue.h"
+#include "scheduler/policy/ahead.h"
+#include "scheduler/policy/array_limit.h"
+#include "scheduler/policy/evict_over.h"
+#include "scheduler/policy/order.h"
+#include "scheduler/policy/place.h"
+#include "scheduler/policy/plan.h"
+#include "scheduler/policy/preempt.h"
+#include "scheduler/policy/reason.h"
+#include "scheduler/policy/scale.h"
+#include "scheduler/policy/share.h"
+#include "scheduler/policy/start.h"
+#include "scheduler/policy/type_limit.h"
+#include "scheduler/policy/user_limit.h"
+
+enum {
+    NODES_TO_SEARCH = 16384,            /* at once, in all searches for victims, */
+    NODES_A_MS = 64,                    /* and so many more in a millisecond */
+    NODES_A_SECOND = 128,               /* a vain search is repeated after a second for so many nodes */
+    SEARCH_AGAIN_MAX_MS = 30 * 1000,
+    REASON_NODES = 4096,                /* a turn, in all probes for exact reasons */
+    NEXT_TURN_MS = 1000,                /* so soon come those that had to wait for their turn */
+    LOOK_AGAIN_MS = 60 * 1000,          /* rights and windows change with time: who is blocked is looked at again so often */
+};
+
+/* ---- 1. broken dependencies ---- */
+
+static void fail_broken(struct pass *p) {
+    const struct job_list *after = &p->c->index.after;
+    if (!p->c->index.broken)
+        return;
+    for (int32_t i = 0; i < after->count; i++) {
+        const struct job *j = after->items[i];
+        for (int32_t a = 0; a < j->after_count; a++)
+            if (j->after[a].broken) {
+                struct event *e = plan_add(p, EVENT_JOB_FAIL, j->id);
+                e->other = j->after[a].job;
+                plan_text(p, e, "job %lld was to complete before it, and did not", (long long)j->after[a].job);
+                break;
+            }
+    }
+    p->c->index.broken = false;
+}
+
+/* ---- 2. time ---- */
+
+static int64_t due_of(const struct job *j) {
+    if (j->state == JOB_RUNNING && j->time_limit_ms)
+        return j->start_ms + j->time_limit_ms;
+    if (j->state == JOB_STOPPING && j->checkpoint_asked)
+        return j->kill_ms;
+    return INT64_MAX;
+}
+
+static void end_overdue(struct pass *p) {
+    struct cluster_index *x = &p->c->index;
+    if (p->now_ms < x->due_ms)
+        return;
+    x->due_ms = INT64_MAX;
+    for (int32_t i = 0; i < x->live.count; i++) {
+        const struct job *j = x->live.items[i];
+        int64_t due = due_of(j);
+        if (due > p->now_ms)
+            index_due(p->c, due);
+        else if (j->state == JOB_STOPPING)
+            plan_add(p, EVENT_JOB_KILL, j->id);
+        else
+            plan_stop(p, j, STOP_TIMEOUT, 0, 0);
+    }
+    index_promote(p->c, p->now_ms);
+    for (int32_t i = 0; i < x->cooling.count; i++)
+        index_due(p->c, x->cooling.items[i]->not_before_ms);
+}
+
+/* Those whose time is over leave by this very plan. */
+static void mark_stopped(struct pass *p) {
+    for (size_t i = 0; i < p->plan->count; i++)
+        for (int32_t k = 0; k < p->standings.count && p->plan->decisions[i].type == EVENT_JOB_STOP; k++) {
+            struct runner *r = &p->standings.runners[k];
+            if (r->job->id == p->plan->decisions[i].job) {
+                r->going = true;
+                standings_update(&p->standings, r->job->queue);
+            }
+        }
+}
+
+/* ---- 3. reservations ---- */
+
+static bool is_usable(const struct pass *p, const struct job *j, const struct placement *kept) {
+    if (!j->preemptible && share_over_guarantee(p->c, p->room.queue_fixed, j->queue, placement_gpus(kept)) >= 0)
+        return false;
+    return place_is_free(&p->room, kept) && type_limit_admits(&p->room, j->queue, kept) &&
+           share_over_limit(p->c, p->room.queue_held, j->queue, placement_gpus(kept)) < 0;
+}
+
+/* On the very GPUs that were kept, once they are free; on others when those will not be. */
+static bool start_reserved(struct pass *p, const struct job *j, const struct reservation *r, bool comes_free) {
+    struct placement elsewhere;
+    struct demand whole = job_demand(p->c, j), d = place_sized(&whole, placement_gpus(&r->placement));
+    if (j->listed != LISTED_READY)
+        return false;
+    if (is_usable(p, j, &r->placement))
+        plan_start(p, j, &r->placement);
+    else if (!comes_free && share_admits(&p->room, j->queue, d.gpus, j->preemptible) &&
+             place_gang(&p->room, &d, &elsewhere))
+        plan_start(p, j, &elsewhere);
+    else
+        return false;
+    return true;
+}
+
+/* Settings of queues change: what was promised may not be the job's to use any more. */
+static bool is_barred(const struct pass *p, const struct job *j, const struct placement *kept) {
+    return queue_closed_by(p->c, j->queue) >= 0 || user_limit_reached(p, j) >= 0 || !array_left(p, j) ||
+           !type_limit_covers(p->c, j->queue, kept);
+}
+
+/* A place that is neither free nor being freed is worth nothing, nor is one that the queue may not have by now: its job waits like any
+ * other. */
+static void use_reservation(struct pass *p, const struct reservation *r) {
+    const struct job *j = cluster_job(p->c, r->job);
+    size_t mark = room_mark(&p->room);
+    int promised = j->state == JOB_PENDING;   /* else it has yet to leave its old place */
+    room_unreserve(&p->room, r);
+    user_limit_count(p, j, -promised);
+    size_t without = room_mark(&p->room);
+    preempt_give_what_goes(p);
+    bool comes_free = is_usable(p, j, &r->placement), barred = promised && is_barred(p, j, &r->placement);
+    room_rollback(&p->room, without);
+    if (!barred && start_reserved(p, j, r, comes_free))
+        return;
+    if (barred || !comes_free) {
+        plan_add(p, EVENT_UNRESERVE, j->id);
+    } else {
+        room_rollback(&p->room, mark);
+        user_limit_count(p, j, promised);
+    }
+}
+
+static void use_reservations(struct pass *p) {
+    for (int32_t i = 0; i < p->c->reservation_count; i++)
+        if (p->c->reservations[i].kind != KEPT_AHEAD)
+            use_reservation(p, &p->c->reservations[i]);
+}
+
+/* ---- 4. starts ---- */
+
+static bool start_now(struct pass *p, const struct job *j, const struct demand *d) {
+    struct placement where;
+    if (!start_find_place(p, d, &where))
+        return false;
+    plan_start(p, j, &where);
+    ahead_over(p, j->id);
+    return true;
+}
+
+/* ---- 5 and 6. blocked ---- */
+
+/* A search for a plan looks at the nodes. On a large cluster so many in a time, and for a class that was searched for in vain not at once
+ * again: what has changed meanwhile is seldom what it needs. */
+static bool is_search_due(const struct pass *p, const struct wait_brief *b) {
+    int64_t again_ms = INT64_C(1000) * (p->c->node_count / NODES_A_SECOND);
+    return b->searched_ms == INT64_MIN || p->now_ms - b->searched_ms >= (again_ms < SEARCH_AGAIN_MAX_MS ? again_ms : SEARCH_AGAIN_MAX_MS);
+}
+
+/* Who is owed GPUs and comes new does not wait for the next time. */
+static bool may_search(const struct pass *p, const struct wait_brief *b, struct standing standing) {
+    bool at_once = standing.band == BAND_GUARANTEED && b->searched_ms == INT64_MIN;
+    return p->c->index.search_nodes > (at_once ? -NODES_TO_SEARCH : 0);
+}
+
+static bool search(struct pass *p, struct wait_brief *b, const struct demand *d, struct standing standing, const struct job *j) {
+    if (!may_search(p, b, standing) || !is_search_due(p, b) || !preempt_may(p, d))
+        return false;
+    p->c->index.search_nodes -= p->c->node_count;
+    if (preempt_for(p, j, d))
+        return true;
+    b->searched_ms = p->now_ms;
+    return false;
+}
+
+static void earn_searches(struct pass *p) {
+    struct cluster_index *x = &p->c->index;
+    int64_t earned = (p->now_ms - x->search_ms) * NODES_A_MS;
+    x->search_nodes = earned > NODES_TO_SEARCH - x->search_nodes ? NODES_TO_SEARCH : x->search_nodes + earned;
+    x->search_ms = p->now_ms;
+}
+
+/* What this very plan starts and keeps may be what a plan for this job can use: if it has a right to something, or a place to come, its
+ * class stays untried for the next decision. */
+static void give_up(struct pass *p, struct wait_brief *b, bool owed, bool later) {
+    b->tried = owed || later ? 0 : p->c->index.gain;
+    p->again |= owed || later;
+    p->c->index.priced |= owed || p->standings.offered.spare > 0;   /* lent by jobs that may save their work */
+}
+
+struct candidate { int32_t class; enum band band; int64_t since_ms; };
+struct candidates { struct candidate *items; int32_t count; };
+
+/* Those on better ground first, then whoever had his turn longest ago. */
+static int by_turn(const void *a, const void *b) {
+    const struct candidate *x = a, *y = b;
+    if (x->band != y->band)
+        return x->band < y->band ? -1 : 1;
+    if (x->since_ms != y->since_ms)
+        return x->since_ms < y->since_ms ? -1 : 1;
+    return x->class < y->class ? -1 : x->class > y->class;
+}
+
+/* The first `most` are looked at closely. */
+static void choose(struct pass *p, struct candidates *of, int64_t most, enum look *looks) {
+    if (of->count > most) {
+        qsort(of->items, (size_t)of->count, sizeof *of->items, by_turn);
+        p->look_ms = p->now_ms + NEXT_TURN_MS;
+    }
+    for (int32_t i = 0; i < of->count && i < most; i++)
+        looks[of->items[i].class] = LOOK_CLOSELY;
+}
+
+static void add_candidate(struct pass *p, struct candidates *to, int32_t class, int64_t since_ms) {
+    to->items[to->count++] = (struct candidate){class, standing_of(&p->standings, &p->c->index.classes[class].demand).band, since_ms};
+}
+
+struct looking {
+    enum look *looks;
+    bool *may_fit;          /* by shape */
+    int64_t *under_limits;  /* by queue: so many GPUs */
+    struct candidates searches, ahead;
+};
+
+static void look_at_limits(const struct pass *p, int64_t *under_limits) {
+    for (int32_t q = 0; q < p->c->queue_count; q++) {
+        under_limits[q] = INT64_MAX;
+        for (int32_t up = q; up >= 0; up = p->c->queues[up].parent) {
+            int64_t left = p->c->queues[up].limit - p->room.queue_used[up];
+            if (p->c->queues[up].limit != NO_LIMIT && left < under_limits[q])
+                under_limits[q] = left;
+        }
+    }
+}
+
+/* By the counts there is a place, but it would be over a limit of its queue: that, then, is why it waits. */
+static bool is_over_limit(struct pass *p, const struct looking *at, int32_t class) {
+    const struct wait_brief *b = &p->c->index.briefs[class];
+    const struct demand *d = &p->c->index.wait_shapes[b->shape].slot.demand;
+    return d->gpus_min && d->gpus_min > at->under_limits[b->queue] &&
+           start_is_limited(p, &p->c->index.classes[class].demand, &p->c->index.classes[class].reason);
+}
+
+static void look_at_class(struct pass *p, struct looking *at, int32_t class) {
+    struct wait_brief *b = &p->c->index.briefs[class];
+    if (b->placed == b->jobs)
+        return;   /* still untried: one that joins them will not have been */
+    b->tried = p->c->index.gain;
+    p->look_ms = p->look_ms == INT64_MAX ? p->now_ms + LOOK_AGAIN_MS : p->look_ms;
+    at->looks[class] = b->is_new ? LOOK_CLOSELY : at->may_fit[b->shape] && !is_over_limit(p, at, class) ? LOOK_TO_START : LOOK_NOT;
+    if (p->c->index.search_nodes > 0 && is_search_due(p, b) && preempt_may(p, &p->c->index.classes[class].demand))
+        add_candidate(p, &at->searches, class, b->searched_ms);
+    if (!at->looks[class] && b->is_gang && ahead_may_keep(p))
+        add_candidate(p, &at->ahead, class, b->ahead_ms);
+}
+
+/* What is worth a look: classes for which there might be a place by the counts, and, as far as this turn goes, those that might have one by
+ * a plan or ahead. The others have been tried by that; their reason stays as it was. */
+static const enum look *look_at_classes(struct pass *p) {
+    struct cluster_index *x = &p->c->index;
+    size_t count = (size_t)x->class_count;
+    struct looking at = {.looks = arena_array(p->arena, count, sizeof *at.looks),
+                         .may_fit = arena_array(p->arena, (size_t)x->wait_shape_count, sizeof *at.may_fit),
+                         .under_limits = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *at.under_limits),
+                         .searches.items = arena_array(p->arena, count, sizeof *at.searches.items),
+                         .ahead.items = arena_array(p->arena, count, sizeof *at.ahead.items)};
+    look_at_limits(p, at.under_limits);
+    for (int32_t i = 0; i < x->wait_shape_count; i++)
+        at.may_fit[i] = x->wait_shapes[i].classes && place_may_fit(&p->room.index, &p->bounds, &x->wait_shapes[i].slot.demand);
+    for (int32_t i = 0; i < x->class_count; i++)
+        if (x->briefs[i].jobs && x->briefs[i].tried != x->gain)
+            look_at_class(p, &at, i);
+    choose(p, &at.searches, 1 + x->search_nodes / (1 + p->c->node_count), at.looks);
+    choose(p, &at.ahead, p->ahead_tries, at.looks);
+    return at.looks;
+}
+
+/* Nothing but the room itself was in its way: then it is in that of all of its shape. */
+static bool is_unfit(const struct pass *p, const struct demand *d) {
+    return !ahead_keeper(p) && !type_limit_barred(&p->room, d->queue, d->gpus) &&
+           (d->gpus == d->gpus_min || share_admits(&p->room, d->queue, d->gpus, d->preemptible));
+}
+
+static void start_waiting(struct pass *p) {
+    struct order o;
+    struct line *l;
+    struct reason_probe probe = {.budget = 1 + REASON_NODES / (1 + p->c->node_count)};
+    room_bound(&p->room, &p->bounds);
+    const enum look *looks = look_at_classes(p);
+    order_open(&o, p, looks);
+    while ((l = order_next(&o))) {
+        const struct job *j = order_job(&o, l);
+        if (!array_left(p, j)) {   /* its array's limit is reached: the others of its class, and who joins it, have not been tried */
+            p->c->index.briefs[j->wait_class].tried = 0;
+            order_step(&o, l);
+            continue;
+        }
+        struct wait_class *k = &p->c->index.classes[j->wait_class];
+        struct wait_brief *b = &p->c->index.briefs[j->wait_class];
+        struct wait_reason why = {.code = WAIT_NO_FIT, .queue = -1};
+        struct standing standing = standing_of(&p->standings, &k->demand);
+        bool closely = looks[j->wait_class] == LOOK_CLOSELY, out = start_is_kept_out(p, j, &why);
+        bool may = !out && start_is_admitted(p, &k->demand, &why);
+        if (may)
+            ahead_bind(p, &k->demand, standing, j->id);
+        if (may && start_now(p, j, &k->demand)) {
+            order_step(&o, l);
+            continue;
+        }
+        if (may && is_unfit(p, &k->demand))
+            order_unfit(&o, b->shape);
+        if (may && closely && search(p, b, &k->demand, standing, j)) {
+            order_step(&o, l);
+            continue;
+        }
+        bool later = may && ahead_keeper_is_due(p), hopeless = out || (may && reason_of_no_place(&probe, p, &k->demand, &why));
+        if (!hopeless && b->is_gang && ahead_may_keep(p)) {
+            later |= !ahead_keep(p, j, &k->demand);
+            b->ahead_ms = p->now_ms;
+        }
+        k->reason = why;
+        b->is_new = false;
+        give_up(p, b, !hopeless && standing.band != BAND_BORROWED, later);
+        order_drop(&o, l);
+    }
+}
+
+/* ---- 7. growth ---- */
+
+/* Somebody waits who could use GPUs that are idle now, when some more are. Not so who is kept out by a limit or would not fit if all were
+ * free, and a gang for which a place is kept ahead: that is left to it. */
+static bool is_waited_for(const struct pass *p, const struct wait_class *k) {
+    struct wait_reason why;
+    if (k->reason.code == WAIT_NEVER_FITS || k->reason.code == WAIT_NODE_HEALTH || !start_is_admitted(p, &k->demand, &why))
+        return false;
+    for (int32_t i = 0; i < k->line_count; i++)
+        for (int32_t n = 0; n < k->lines[i].jobs.count; n++) {
+            const struct job *j = k->lines[i].jobs.items[n];
+            if (!j->is_placed && !ahead_has(p, j->id))
+                return !start_is_kept_out(p, j, &why);
+        }
+    return false;
+}
+
+static bool anybody_waits(const struct pass *p) {
+    const struct cluster_index *x = &p->c->index;
+    for (int32_t i = 0; i < x->class_count; i++)
+        if (x->briefs[i].jobs > x->briefs[i].placed && is_waited_for(p, &x->classes[i]))
+            return true;
+    return x->cooling.count > 0;
+}
+
+/* What this plan does comes first: whoever it starts is still among those who wait. */
+static void grow_elastic(struct pass *p) {
+    if (!scale_may_grow(p))
+        return;
+    if (p->plan->count)
+        p->again = true;
+    else if (!anybody_waits(p))
+        scale_grow(p);
+}
+
+/* ---- the list ---- */
+
+void policy_decide(struct cluster *c, int64_t now_ms, struct arena *arena, struct plan *plan) {
+    struct pass p = {.c = c, .now_ms = now_ms, .arena = arena, .plan = plan, .look_ms = INT64_MAX};
+    assert(c->index.job_count == c->job_count && "jobs were put in by hand: cluster_reindex is missing");
+    *plan = (struct plan){0};
+    c->index.passes++;
+    if (now_ms >= c->index.look_ms)
+        index_gain(c);
+    fail_broken(&p);
+    end_overdue(&p);
+    if (c->index.gain == c->index.decided_gain && !c->index.fresh)
+        return;   /* nothing was gained, and no job came that is not like one that waits already */
+    pass_look_around(&p);
+    c->index.priced &= c->index.gain == c->index.decided_gain;   /* else all is tried anew */
+    evict_over(&p);
+    mark_stopped(&p);
+    ahead_open(&p);
+    use_reservations(&p);
+    ahead_call_in(&p);
+    earn_searches(&p);
+    start_waiting(&p);
+    grow_elastic(&p);
+    for (int32_t q = 0; q < c->queue_count; q++)
+        c->queues[q].saturated = p.shares.demand[q] > p.shares.entitled[q];
+    user_limit_close(&p);
+    if (c->index.gain != c->index.decided_gain || p.look_ms < c->index.look_ms)   /* else those wait on that were looked at before */
+        c->index.look_ms = p.look_ms;
+    c->index.decided_gain = c->index.gain;
+    c->index.priced |= p.reserved_count > 0;
+    c->index.fresh = plan->count && (p.again || p.reserved_count);   /* who starts now may be one to take from */
+}
+
+void policy_step(struct cluster *c, const struct event *events, struct error *errors, size_t count, int64_t now_ms, struct arena *arena,
+                 struct plan *plan) {
+    for (size_t i = 0; i < count; i++) {
+        errors[i].code = ERR_OK;
+        cluster_apply(c, &events[i], now_ms, &errors[i]);
+    }
+    policy_decide(c, now_ms, arena, plan);
+    for (size_t i = 0; i < plan->count; i++) {
+        struct error err = {0};
+        int rc = cluster_apply(c, &plan->decisions[i], now_ms, &err);
+        assert(!rc && "the policy decided what can't be");
+        (void)rc;
+    }
+}

@@ -1,0 +1,58 @@
+/* A decision being made: the cluster as it is, the room in which its consequences are tried, and the list that grows. */
+#ifndef SCHEDULER_POLICY_PLAN_H
+#define SCHEDULER_POLICY_PLAN_H
+
+#include "scheduler/policy/decide.h"
+#include "scheduler/policy/room.h"
+#include "scheduler/policy/standing.h"
+
+struct ahead {
+    int64_t job;
+    int32_t queue;
+    const struct placement *where;
+    int64_t expected_ms;       /* INT64_MAX: a guess */
+    int64_t closing_ms;        /* who starts there from then on does so on loan */
+    bool blocked;              /* in the room now */
+    bool over;                 /* its job has started */
+    bool is_due;               /* it can start there now */
+    struct standing standing;
+};
+
+struct leaver { const struct runner *runner; int64_t end_ms; bool known; };
+
+struct pass {
+    struct cluster *c;
+    int64_t now_ms;
+    struct arena *arena;
+    struct plan *plan;
+    struct room room;
+    struct room_bounds bounds; /* of the room since it last grew */
+    struct shares shares;
+    struct standings standings;
+    int32_t reserved_count;    /* by this plan */
+    struct user_counts user_jobs;   /* user_limit.c's: what this plan starts, and what is promised */
+    int64_t leases_given;      /* one a start */
+    int64_t numbers_given;     /* one an element of an array that becomes a job of its own */
+    struct ahead *ahead;       /* places kept ahead, by this plan too: ahead.h */
+    int32_t ahead_count;
+    int32_t ahead_tries;       /* this turn may look for so many more */
+    struct leaver *leavers;    /* by when they are expected to end; NULL: nobody has asked yet */
+    int32_t leaver_count;
+    struct victims *victims;   /* memory of the searches for victims; NULL: there was none yet */
+    int64_t *default_ms;       /* by queue: how long a job is taken to run that doesn't say */
+    int64_t ahead_keeper;      /* whose of them is blocked in the room now; 0: none */
+    bool again;                /* somebody could not be planned for that this very plan may help: look again when it is true */
+    int64_t look_ms;           /* rights grow with time: when to look again; INT64_MAX: nobody waits for that */
+};
+
+struct event *plan_add(struct pass *p, enum event_type type, int64_t job);
+void plan_text(struct pass *p, struct event *e, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void plan_start(struct pass *p, const struct job *j, const struct placement *where);   /* and takes it in the room */
+/* And keeps it in the room; what is kept ahead is not. The number of the job that it is kept for: of an array, its next element's. */
+int64_t plan_reserve(struct pass *p, const struct job *j, const struct placement *where, enum keeping kind, int64_t expected_ms);
+struct event *plan_stop(struct pass *p, const struct job *j, enum stop_cause cause, int64_t deadline_ms, int64_t stop_for);
+/* What a plan is told by: its rule, the GPUs of the job that it is for (0: it is for none), those of all that it stops. */
+struct plan_account { const char *rule; int64_t asked, taken; };
+void plan_tell(struct event *stop, const struct plan_account *account);
+
+#endif

@@ -1,0 +1,387 @@
+/* A plan is a set of victims and an exact place. The cheapest victims that make room are taken (victims.h), the place is found as any
+ * other, victims that it does not touch are let go, and the whole is proven: all victims by right, within the measure, and everybody who is
+ * to go on elsewhere has a seat.
+ *
+ * In this order, the first that is found is taken:
+ *   1. what elastic jobs can spare: they go on with less, where they are; then also elsewhere
+ *   2. evictions by right; then such for the sake of packing
+ *   3. evictions, and jobs moved to other nodes: where there is enough in all but no room in one piece. A move needs no right; it needs a
+ *      free place, and that it costs less than the waiting has
+ *   4. for a job on its guarantee: jobs moved to places that borrowers have to leave as well. All that is guaranteed fits, repacked, beside
+ *      all else that is
+ *
+ * One who could be evicted and is elastic shrinks instead, wherever there is a seat for its least.
+ */
+#include "scheduler/policy/preempt.h"
+
+#include <stdio.h>
+
+#include "scheduler/policy/place.h"
+#include "scheduler/policy/right.h"
+#include "scheduler/policy/scale.h"
+#include "scheduler/policy/type_limit.h"
+#include "scheduler/policy/victims.h"
+
+enum attempt { SPARE_IN_PLACE, SPARE_ELSEWHERE, BY_RIGHT, BY_PACKING, WITH_MOVES, REPACKING, ATTEMPTS };
+
+/* Where one of those who shrink or move goes on. */
+struct seat { const struct runner *runner; enum leaving leaving; struct placement where; };
+
+struct search {
+    struct pass *p;
+    struct taker taker;
+    int64_t measure;            /* of GPUs, for what is taken neither to reclaim nor to spare */
+    struct split split;
+    enum attempt attempt;
+    struct victims victims;
+    struct placement where;     /* what is found */
+    struct seat *seats;         /* for those that go on; as many as are taken */
+    int32_t seat_count;
+};
+
+static bool is_owed(const struct search *s) { return s->taker.standing.band == BAND_GUARANTEED; }
+
+/* ---- who may be made to leave ---- */
+
+static bool is_movable(const struct search *s, const struct runner *k) {
+    return k->preemptible && k->fresh && !k->going && k->job->state == JOB_RUNNING && k->job->placement.task_count == 1 &&
+           k->gpus > 0 && k->gpus < s->p->shares.node_size;
+}
+
+/* A queue that asks for no more than is guaranteed to it notices nothing of others. */
+static bool is_undisturbed(const struct search *s, const struct runner *k) {
+    const struct shares *shares = &s->p->shares;
+    return k->standing.band == BAND_GUARANTEED && shares->demand[k->queue] <= shares->guaranteed[k->queue];
+}
+
+static bool may_move(const struct search *s, const struct runner *k) {
+    if (s->attempt < WITH_MOVES || !is_movable(s, k))
+        return false;
+    return is_owed(s) || (right_may_stop(&s->taker, k) && !is_undisturbed(s, k));
+}
+
+/* What is within the measure as a whole is for the proof; one who is beyond it alone is not even looked at. */
+static bool could_evict(const struct search *s, const struct runner *k, enum right right) {
+    switch (right) {
+    case RIGHT_NONE:
+    case RIGHT_SPARE: return false;
+    case RIGHT_RECLAIM:
+    case RIGHT_PRIORITY: return true;
+    case RIGHT_SHARE:
+    case RIGHT_ROTATE: return k->gpus <= s->measure || !right_is_measured(&s->taker, right);
+    case RIGHT_PACK: return s->attempt == BY_PACKING;
+    }
+    return false;
+}
+
+static bool may_evict(const struct search *s, const struct runner *k, enum right right) {
+    return s->attempt >= BY_RIGHT && could_evict(s, k, right);
+}
+
+/* One that has not saved its work for long shrinks only for a guarantee, or where it could be evicted: that would lose as much. */
+static bool may_shrink(const struct search *s, const struct runner *k, enum right right) {
+    return k->gpus > k->gpus_min && right != RIGHT_NONE && (k->fresh || is_owed(s) || could_evict(s, k, right));
+}
+
+static enum leaving leaving_of(const struct search *s, const struct runner *k) {
+    enum right right = right_over(&s->taker, k);
+    bool evicted = may_evict(s, k, right);
+    if (may_shrink(s, k, right) && !(evicted && s->attempt == REPACKING))
+        return SHRINKS;
+    if (evicted)
+        return IS_EVICTED;
+    return may_move(s, k) ? MOVES : STAYS;
+}
+
+static bool may_lose_all(const struct search *s, const struct runner *k, enum leaving leaving) {
+    return leaving == IS_EVICTED || (leaving == SHRINKS && may_evict(s, k, right_over(&s->taker, k)));
+}
+
+/* False: even with all that may leave there would not be GPUs enough. */
+static bool find_leaving(struct search *s) {
+    int64_t gpus = room_index(&s->p->room)->gpus;
+    for (int32_t i = 0; i < s->p->standings.count; i++) {
+        const struct runner *k = &s->p->standings.runners[i];
+        enum leaving leaving = s->victims.leaving[i] = leaving_of(s, k);
+        gpus += may_lose_all(s, k, leaving) ? k->gpus : leaving == SHRINKS ? k->gpus - k->gpus_min : 0;
+    }
+    return gpus >= s->taker.demand->gpus;
+}
+
+/* ---- the proof ---- */
+
+/* How the taker stands with all victims gone, but for those who shrink: their least goes on. Their own standing stays as it was before. */
+static struct standing standing_after(struct search *s) {
+    for (int32_t i = 0; i < s->victims.count; i++)   /* all of them first: one that goes raises those of its queue that are not marked */
+        victims_at(&s->victims, i)->going = s->victims.leaving[s->victims.items[i]] != SHRINKS;
+    for (int32_t i = 0; i < s->victims.count; i++)
+        standings_update(&s->p->standings, victims_at(&s->victims, i)->job->queue);
+    struct standing after = standing_of(&s->p->standings, s->taker.demand);
+    for (int32_t i = 0; i < s->victims.count; i++)
+        victims_at(&s->victims, i)->going = false;
+    return after;
+}
+
+/* The right by which it is made to leave: with `after`, how the taker stands with all victims gone, against those of other queues. Against
+ * those of its own it is how it stands now: else it would have to leave them alone for the very ground that they leave to it. */
+static enum right right_then(const struct search *s, const struct taker *after, const struct runner *k) {
+    return right_over(k->queue == s->taker.demand->queue ? &s->taker : after, k);
+}
+
+/* Each victim is taken by right, as the taker then stands, and all within the measure. */
+static bool is_right(struct search *s) {
+    struct taker t = s->taker;
+    int64_t measured = 0, packed = 0, moved = 0, moved_price = 0;
+    bool right = true;
+    t.standing = standing_after(s);
+    for (int32_t i = 0; i < s->victims.count; i++) {
+        const struct runner *k = victims_at(&s->victims, i);
+        enum leaving leaving = s->victims.leaving[s->victims.items[i]];
+        bool is_taken = leaving == IS_EVICTED || (leaving == SHRINKS && !k->fresh && t.standing.band != BAND_GUARANTEED);
+        enum right by = is_taken ? right_then(s, &t, k) : RIGHT_NONE;
+        right = right && (!is_taken || (by != RIGHT_NONE && by != RIGHT_SPARE));
+        measured += right_is_measured(&t, by) ? k->gpus : 0;
+        packed += by == RIGHT_PACK ? k->gpus : 0;
+        moved += leaving == MOVES ? k->gpus : 0;
+        moved_price += leaving == MOVES ? k->price : 0;
+    }
+    for (int32_t i = 0; i < s->victims.count; i++)
+        standings_update(&s->p->standings, victims_at(&s->victims, i)->job->queue);
+    if (t.standing.band != BAND_GUARANTEED)
+        right = right && moved <= s->measure && moved_price <= t.waited_ms * t.demand->gpus;
+    return right && measured <= s->measure && packed <= right_pack_measure(&t);
+}
+
+static void collect_seats(struct search *s) {
+    struct seat *seats = s->seats = arena_array(s->p->arena, (size_t)s->victims.count, sizeof *seats);
+    s->seat_count = 0;
+    for (int32_t i = 0; i < s->victims.count; i++) {
+        enum leaving leaving = s->victims.leaving[s->victims.items[i]];
+        if (leaving == IS_EVICTED)
+            continue;
+        int32_t at = s->seat_count++;   /* the largest first: the small ones fit where those left something */
+        for (; at > 0 && victims_at(&s->victims, i)->gpus > seats[at - 1].runner->gpus; at--)
+            seats[at] = seats[at - 1];
+        seats[at] = (struct seat){.runner = victims_at(&s->victims, i), .leaving = leaving};
+    }
+}
+
+/* One that moves has as many GPUs as before, one that shrinks as many as there are for it. */
+static bool find_seat(struct search *s, struct seat *seat) {
+    struct pass *p = s->p;
+    struct demand whole = job_demand(p->c, seat->runner->job), d = whole;
+    int64_t most = scale_most(p, &whole);
+    if (seat->leaving == MOVES)
+        d = place_sized(&whole, seat->runner->gpus), d.gpus_min = d.gpus;
+    d.compact = true;
+    return place_largest(&p->room, &d, most < seat->runner->gpus ? most : seat->runner->gpus, &seat->where) &&
+           share_admits(&p->room, d.queue, placement_gpus(&seat->where), d.preemptible);
+}
+
+static enum leaving *leaving_at(struct search *s, const struct runner *k) { return &s->victims.leaving[k - s->p->standings.runners]; }
+
+/* Where there is none for one who may be evicted, he is. */
+static bool find_seats(struct search *s) {
+    int32_t kept = 0;
+    collect_seats(s);
+    for (int32_t i = 0; i < s->seat_count; i++) {
+        struct seat *seat = &s->seats[i];
+        if (find_seat(s, seat)) {
+            room_keep(&s->p->room, seat->runner->job, &seat->where);
+            s->seats[kept++] = *seat;
+        } else if (may_lose_all(s, seat->runner, seat->leaving)) {
+            *leaving_at(s, seat->runner) = IS_EVICTED;
+        } else {
+            return false;
+        }
+    }
+    s->seat_count = kept;
+    return true;
+}
+
+/* ---- the search ---- */
+
+static bool admits(const struct search *s) {
+    return share_admits(&s->p->room, s->taker.job->queue, s->taker.demand->gpus, s->taker.job->preemptible);
+}
+
+/* Everybody who runs on what is not guaranteed to him. */
+static void take_all_borrowers(struct search *s) {
+    for (int32_t i = 0; i < s->p->standings.count; i++)
+        if (s->victims.leaving[i] == IS_EVICTED)
+            victims_take(&s->victims, i);
+}
+
+static bool try_split(struct search *s, const struct split *split) {
+    size_t mark = room_mark(&s->p->room);
+    bool repacking = s->attempt == REPACKING;
+    if (!victims_take_cheapest(&s->victims, split))
+        return false;
+    if (repacking)
+        take_all_borrowers(s);
+    bool found = admits(s) && place_gang(&s->p->room, s->taker.demand, &s->where);
+    if (found) {
+        if (!repacking)
+            victims_spare(&s->victims, split, &s->where);
+        room_block(&s->p->room, &s->where);
+        victims_let_go(&s->victims, &s->where, repacking);
+        room_promise(&s->p->room, s->taker.job, &s->where, 1);   /* its queue's limit is for those who go on, too */
+        found = find_seats(s);
+        room_promise(&s->p->room, s->taker.job, &s->where, -1);
+    }
+    if (found && repacking)
+        victims_let_go(&s->victims, &s->where, false);
+    found = found && is_right(s);
+    if (!found)
+        victims_forget(&s->victims, mark);
+    return found;
+}
+
+static bool try_attempt(struct search *s, enum attempt attempt) {
+    struct split split = s->split;
+    s->attempt = attempt;
+    s->victims.in_place = attempt == SPARE_IN_PLACE;
+    if ((attempt == REPACKING && !is_owed(s)) || !find_leaving(s))
+        return false;
+    return try_split(s, &split) || (place_split_otherwise(s->taker.demand, &split) && try_split(s, &split));
+}
+
+/* Where a limit by type of GPU is in the way, and not so that victims of the queue itself make up for it, on other types. */
+static bool try_attempts(struct search *s) {
+    bool found = false;
+    uint32_t barred = type_limit_barred(&s->p->room, s->taker.demand->queue, s->taker.demand->gpus);
+    for (int round = 0; round < (barred ? 2 : 1) && !found; round++) {
+        s->victims.barred = round ? barred : 0;
+        for (int attempt = 0; attempt < ATTEMPTS && !found; attempt++)
+            found = try_attempt(s, (enum attempt)attempt);
+    }
+    return found;
+}
+
+void preempt_give_what_goes(struct pass *p) {
+    for (int32_t i = 0; i < p->standings.count; i++)
+        if (p->standings.runners[i].going)
+            room_give(&p->room, p->standings.runners[i].job);
+}
+
+/* ---- telling it ---- */
+
+static const char *rule_of(enum leaving leaving, enum right right) {
+    return leaving == SHRINKS ? "shrink" : leaving == MOVES ? "move" : right_name(right);
+}
+
+static const char *reason_text(const struct runner *k, enum leaving leaving, enum right right) {
+    static const char *const texts[] = {
+        [RIGHT_NONE] = "makes room",
+        [RIGHT_SPARE] = "can spare GPUs that it was lent",
+        [RIGHT_RECLAIM] = "runs on GPUs that are guaranteed to others",
+        [RIGHT_SHARE] = "runs beyond its queue's share",
+        [RIGHT_PRIORITY] = "has a lower priority",
+        [RIGHT_ROTATE] = "has been served for longer",
+        [RIGHT_PACK] = "gives way to a larger job of equal standing",
+    };
+    if (right == RIGHT_RECLAIM && !k->gpus)
+        return "holds cpus or memory that GPUs need which are guaranteed to others";
+    return leaving == MOVES ? "is moved to make room" : texts[right];
+}
+
+/* "; it goes on with 4 of its 8 GPUs". Those of a job that shrinks. */
+static const char *seat_text(const struct search *s, const struct runner *k, char *buffer, size_t size) {
+    buffer[0] = '\0';
+    for (int32_t i = 0; i < s->seat_count; i++)
+        if (s->seats[i].runner == k && s->seats[i].leaving == SHRINKS)
+            snprintf(buffer, size, ", and goes on with %d of its %d", placement_gpus(&s->seats[i].where), k->gpus);
+    return buffer;
+}
+
+struct toll { int64_t gpus, lost_gpu_s; };
+
+static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t taker_id) {
+    static const enum stop_cause causes[] = {[SHRINKS] = STOP_RESIZED, [IS_EVICTED] = STOP_PREEMPTED, [MOVES] = STOP_MOVED};
+    struct pass *p = s->p;
+    const struct runner *k = victims_at(&s->victims, i);
+    enum leaving leaving = s->victims.leaving[s->victims.items[i]];
+    enum right right = right_over(&s->taker, k);
+    char seat[64];
+    const struct job *taker = s->taker.job;
+    const struct queue *to = &p->c->queues[taker->queue], *from = &p->c->queues[k->job->queue];
+    struct event *e = plan_stop(p, k->job, causes[leaving], p->now_ms + k->job->grace_ms, taker_id);
+    plan_text(p, e,
+              "%s: job %lld of queue %s (guaranteed %lld) needs %d GPUs; job %lld of queue %s, which uses %lld and is guaranteed %lld, "
+              "%s%s; the plan takes %lld GPUs and about %lld GPU-seconds of work",
+              rule_of(leaving, right), (long long)taker_id, to->name, (long long)share_guarantee(p->c, taker->queue),
+              s->taker.demand->gpus, (long long)k->job->id, from->name, (long long)from->gpus_used,
+              (long long)share_guarantee(p->c, k->job->queue), reason_text(k, leaving, right),
+              seat_text(s, k, seat, sizeof seat), (long long)toll.gpus,
+              (long long)toll.lost_gpu_s);
+    plan_tell(e, &(struct plan_account){rule_of(leaving, right), s->taker.demand->gpus, toll.gpus});
+}
+
+static void plan_all(struct search *s) {
+    struct toll toll = {0};
+    for (int32_t i = 0; i < s->victims.count; i++) {
+        toll.gpus += victims_at(&s->victims, i)->gpus;
+        toll.lost_gpu_s += victims_at(&s->victims, i)->price / 1000;
+    }
+    for (int32_t i = 0; i < s->seat_count; i++)
+        toll.gpus -= s->seats[i].leaving == SHRINKS ? placement_gpus(&s->seats[i].where) : 0;
+    int64_t taker = plan_reserve(s->p, s->taker.job, &s->where, KEPT_BY_PLAN, s->p->now_ms);
+    for (int32_t i = 0; i < s->victims.count; i++)
+        plan_victim(s, i, toll, taker);
+    for (int32_t i = 0; i < s->seat_count; i++)
+        plan_reserve(s->p, s->seats[i].runner->job, &s->seats[i].where, KEPT_AS_SEAT, s->p->now_ms);
+    for (int32_t i = 0; i < s->victims.count; i++) {
+        victims_at(&s->victims, i)->going = true;
+        standings_update(&s->p->standings, victims_at(&s->victims, i)->job->queue);
+    }
+}
+
+/* ---- the plan ---- */
+
+/* What goes anyway is enough? Then nobody has to be asked. */
+static bool fits_with_what_goes(struct search *s) {
+    size_t mark = room_mark(&s->p->room);
+    preempt_give_what_goes(s->p);
+    bool fits = admits(s) && place_gang(&s->p->room, s->taker.demand, &s->where);
+    room_rollback(&s->p->room, mark);
+    return fits;
+}
+
+static bool is_first(const struct pass *p, int32_t queue) { return !p->standings.in_use[queue] && share_guarantee(p->c, queue) > 0; }
+
+static struct taker taker_of(const struct pass *p, const struct job *j, const struct demand *d) {
+    return (struct taker){.c = p->c, .job = j, .demand = d, .standing = standing_of(&p->standings, d),
+                          .waited_ms = p->now_ms - j->queued_ms, .is_first = is_first(p, j->queue)};
+}
+
+bool preempt_may(const struct pass *p, const struct demand *d) {
+    struct taker t = {.demand = d, .standing = standing_of(&p->standings, d), .is_first = is_first(p, d->queue)};
+    const struct offer *own = &p->standings.offers[d->queue];
+    struct offer others = p->standings.offered;
+    int64_t free = p->room.index.gpus + p->standings.going_gpus;
+    others.unguaranteed -= own->unguaranteed;
+    for (int level = 0; level < JOB_LEVELS; level++)
+        others.borrowed[level] -= own->borrowed[level];
+    others.spare -= own->spare;
+    return d->gpus_min && d->gpus_min <= free + right_bound(&t, &others, own);
+}
+
+bool preempt_for(struct pass *p, const struct job *j, const struct demand *d) {
+    struct demand least = place_sized(d, d->gpus_min);
+    struct search s = {.p = p, .taker = taker_of(p, j, &least)};
+    if (!least.gpus)
+        return false;
+    bool found = fits_with_what_goes(&s);
+    if (!found) {
+        s.split = place_split(&p->room, &least);
+        s.measure = right_measure(&s.taker, p->shares.node_size);
+        victims_init(&s.victims, p, &least);
+        size_t mark = room_mark(&p->room);
+        preempt_give_what_goes(p);
+        found = try_attempts(&s);
+        room_rollback(&p->room, mark);
+    }
+    if (found)
+        plan_all(&s);
+    return found;
+}

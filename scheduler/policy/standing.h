@@ -1,0 +1,89 @@
+/* How well a job stands: what it runs on, and for how long it has been served. Who stands better may take from who stands worse.
+ *
+ * The band says on what a queue's GPUs are held. A queue's jobs, those that can't be stopped before the others and else in the order in
+ * which they started, fill first what is guaranteed to it, then what it is entitled to; the rest is borrowed, and so is what jobs without
+ * GPUs hold. A job that would start comes last of its kind. The level is that of the GPU time that it has had (job_level).
+ *
+ * Bands depend on demand, guarantees, limits and weights, and on who started before whom; never on what has been used. Demand is the same
+ * before and after a start or an eviction, so no decision changes what a queue is guaranteed or entitled to, and that a job of a queue is
+ * gone can only raise those which come after it.
+ */
+#ifndef SCHEDULER_POLICY_STANDING_H
+#define SCHEDULER_POLICY_STANDING_H
+
+#include "scheduler/policy/room.h"
+#include "scheduler/policy/share.h"
+
+enum band { BAND_GUARANTEED, BAND_ENTITLED, BAND_BORROWED };
+
+struct standing {
+    enum band band;
+    int32_t level;
+};
+
+/* A job that runs, as those see it who want its GPUs. */
+struct runner {
+    const struct job *job;
+    int32_t queue, priority;
+    struct standing standing;
+    int32_t gpus, gpus_min, level;
+    int64_t ran_ms;           /* since its attempt started; -1: it has not */
+    int64_t price;            /* GPU-milliseconds that stopping it now would lose */
+    bool fresh;               /* little of that is work: it has saved it a short while ago, or just begun */
+    bool preemptible;         /* and known to run */
+    bool fixed;               /* it can't be stopped */
+    bool lends;               /* what it holds beyond its least is for jobs of other queues too: its own uses more than its guarantee */
+    bool going;               /* it is being stopped, by this plan or before */
+    int32_t next_of_queue;    /* the one that comes after it; -1 */
+};
+
+/* What a queue's runners hold, by what could be asked of it: a bound that tells when no search for victims can succeed. */
+struct offer {
+    int64_t unguaranteed;           /* on no guarantee */
+    int64_t borrowed[JOB_LEVELS];   /* borrowed, and past their first minutes, by level */
+    int64_t all[JOB_LEVELS];        /* whatever they stand on, past their first minutes */
+    int64_t spare;                  /* beyond what elastic ones need */
+};
+
+/* A share of a runner on a node. */
+struct runner_task { int32_t runner; const struct task *task; };
+
+struct standings {
+    struct runner *runners;       /* in the order in which they started */
+    int32_t count;
+    int32_t *first_of_queue;      /* by queue; -1 */
+    int32_t *node_tasks;          /* [node_count + 1]: where each node's tasks begin; NULL: not linked yet */
+    struct runner_task *tasks;
+    struct offer *offers;         /* by queue */
+    struct offer offered;         /* of all together */
+    int64_t going_gpus;
+    const struct shares *shares;
+    int64_t min_runtime_ms;       /* none is asked sooner, but for a guarantee */
+    struct packing *promised;     /* by queue: what is kept for its jobs or started by this plan; of elastic ones, the least */
+    struct packing *packed;       /* by queue: what stands on its guarantee */
+    struct packing *packed_fixed; /* by queue: what can't be stopped */
+    int64_t *in_use;              /* by queue: GPUs of its own jobs, promised ones too, without what elastic ones hold beyond their least */
+    bool *all_on_guarantee;       /* by queue: all of that stands on it */
+    uint64_t *versions;           /* by queue: grows with each change of the five above */
+};
+
+enum {
+    RESTART_MS = 30 * 1000,              /* what a stopped job needs to be where it was: assumed until jobs report it */
+    FRESH_MS = 15 * 60 * 1000,
+};
+
+/* GPU-milliseconds that stopping the job now would lose: the time since it saved its work, and that of a restart. */
+int64_t job_price(const struct job *j, int64_t now_ms);
+
+void standings_open(struct standings *s, const struct cluster *c, const struct shares *shares, int64_t now_ms, struct arena *arena);
+/* Fills node_tasks and tasks, which only a search for victims needs. */
+void standings_link_nodes(struct standings *s, int32_t node_count, struct arena *arena);
+/* The bands of a queue's runners anew, after some were marked as going, or not going any more. */
+void standings_update(struct standings *s, int32_t queue);
+void standings_promise(struct standings *s, int32_t queue, int32_t gpus);   /* a job of the queue will start */
+/* At most so many GPUs that would start now in the queue, of jobs that can't be stopped or of others, could stand on its guarantee. */
+int64_t standings_guarantee_left(const struct standings *s, int32_t queue, bool fixed);
+/* That of a job which would start now. */
+struct standing standing_of(const struct standings *s, const struct demand *d);
+
+#endif

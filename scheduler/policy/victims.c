@@ -1,0 +1,391 @@
+#include "scheduler/policy/victims.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/policy/type_limit.h"
+
+enum {
+    NODE_VICTIMS_MAX = 32,   /* tasks of a node that are looked at */
+    SPARED_MAX = 16,         /* so many of the dearest are tried to be done without */
+};
+
+static const int64_t NO_COST = INT64_MAX;   /* it can't be served */
+
+static struct runner *runner_at(const struct victims *v, int32_t runner) { return &v->p->standings.runners[runner]; }
+
+struct runner *victims_at(const struct victims *v, int32_t i) { return runner_at(v, v->items[i]); }
+
+void victims_init(struct victims *v, struct pass *p, const struct demand *d) {
+    size_t runners = (size_t)p->standings.count, nodes = (size_t)p->c->node_count;
+    standings_link_nodes(&p->standings, p->c->node_count, p->arena);
+    if (!p->victims) {
+        p->victims = arena_array(p->arena, 1, sizeof *p->victims);
+        *p->victims = (struct victims){.p = p,
+                                       .leaving = arena_array(p->arena, runners, sizeof *v->leaving),
+                                       .taken = arena_array(p->arena, runners, sizeof *v->taken),
+                                       .items = arena_array(p->arena, runners, sizeof *v->items),
+                                       .node_cost = arena_array(p->arena, nodes, sizeof *v->node_cost),
+                                       .sorted_cost = arena_array(p->arena, nodes, sizeof *v->sorted_cost),
+                                       .node_used = arena_array(p->arena, nodes, sizeof *v->node_used)};
+    }
+    *v = *p->victims;
+    v->demand = d;
+    memset(v->leaving, 0, runners * sizeof *v->leaving);
+    memset(v->taken, 0, runners * sizeof *v->taken);
+    memset(v->node_used, 0, nodes * sizeof *v->node_used);
+}
+
+/* ---- one node ---- */
+
+/* Compared in this order: whether a job on a guarantee has to move, price (of one who shrinks, that of what it gives up), outsiders (what
+ * was borrowed under the taker's own parents is settled before anybody outside is asked), GPUs. */
+static int64_t cost_of(const struct victims *v, const struct runner *k, const struct task *t) {
+    int64_t most = INT64_C(1) << 40, price = k->price < most ? k->price : most;
+    if (v->leaving[k - v->p->standings.runners] == SHRINKS)
+        price = price * (k->gpus - k->gpus_min) / k->gpus;
+    const struct cluster *c = v->p->c;
+    bool outside = k->job->queue != v->demand->queue && c->queues[k->job->queue].parent != c->queues[v->demand->queue].parent;
+    if (v->by_share_of_price && k->gpus)
+        price = price * __builtin_popcount(t->gpus) / k->gpus;
+    if (k->standing.band == BAND_GUARANTEED)
+        price += most;
+    return price << 12 | (int64_t)outside << 11 | (k->gpus < 2048 ? k->gpus : 2047);
+}
+
+struct choice { int64_t cost; uint32_t set; };   /* bit i: the i-th task that may leave */
+
+/* The cheapest tasks that free `missing` GPUs or more: best[m] is that for m. */
+static struct choice cheapest_for(const int64_t cost[], const int gpus[], int count, int missing) {
+    struct choice best[ROOM_GPUS_MAX + 1] = {{0}};
+    for (int m = 1; m <= missing; m++)
+        best[m].cost = NO_COST;
+    for (int i = 0; i < count; i++)
+        for (int m = missing; m >= 1; m--) {
+            const struct choice *without = &best[m > gpus[i] ? m - gpus[i] : 0];
+            if (without->cost != NO_COST && without->cost + cost[i] < best[m].cost)
+                best[m] = (struct choice){without->cost + cost[i], without->set | 1u << i};
+        }
+    return best[missing];
+}
+
+/* Those of a node's tasks that may leave. */
+struct leavers {
+    int count;
+    int32_t at[NODE_VICTIMS_MAX];     /* of standings.tasks */
+    int64_t cost[NODE_VICTIMS_MAX];
+    uint32_t gpus[NODE_VICTIMS_MAX];  /* that they would leave to the gang, */
+    int most[NODE_VICTIMS_MAX];       /* no more than so many of them */
+};
+
+/* GPUs alone decide which leave; where cpus or memory are still short, more do, as they come. */
+static bool enough_beside_gpus(const struct victims *v, int32_t node, const struct need *need, const struct leavers *l,
+                               struct choice *chosen) {
+    const struct room_node *n = &v->p->room.nodes[node];
+    int64_t cpus = n->cpus, memory_mib = n->memory_mib, asked_mib = v->demand->memory_mib;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < l->count; i++) {
+            const struct task *t = v->p->standings.tasks[l->at[i]].task;
+            bool in_set = chosen->set >> i & 1, short_of = cpus < need->cpus || memory_mib < asked_mib;
+            if (pass ? in_set || !short_of : !in_set)
+                continue;
+            cpus += t->cpus;
+            memory_mib += t->memory_mib;
+            chosen->cost += pass ? l->cost[i] : 0;
+            chosen->set |= 1u << i;
+        }
+    return cpus >= need->cpus && memory_mib >= asked_mib;
+}
+
+/* One that shrinks where it is gives up no more than it can spare. */
+static int most_freed(const struct victims *v, int32_t runner) {
+    const struct runner *k = runner_at(v, runner);
+    return v->in_place && v->leaving[runner] == SHRINKS ? k->gpus - k->gpus_min : k->gpus;
+}
+
+static int least_of(int a, int b) { return a < b ? a : b; }
+
+static bool may_use(const struct victims *v, int32_t node, const struct need *need) {
+    const struct cluster *c = v->p->c;
+    if (!node_filter_passes(c, v->demand->filter, node))
+        return false;
+    return !v->demand->exclusive || need->gpus == c->shapes[c->nodes[node].shape].count;
+}
+
+static void find_leavers(const struct victims *v, int32_t node, struct leavers *l) {
+    const struct standings *all = &v->p->standings;
+    const struct room_node *n = &v->p->room.nodes[node];
+    l->count = 0;
+    for (int32_t i = all->node_tasks[node]; i < all->node_tasks[node + 1] && l->count < NODE_VICTIMS_MAX; i++) {
+        int32_t k = all->tasks[i].runner;
+        if (v->leaving[k] == STAYS || v->taken[k])
+            continue;
+        l->cost[l->count] = cost_of(v, &all->runners[k], all->tasks[i].task);
+        l->gpus[l->count] = all->tasks[i].task->gpus & ~(n->kept | n->ahead);
+        l->most[l->count] = most_freed(v, k);
+        l->at[l->count++] = i;
+    }
+}
+
+/* The cheapest that serve the need on GPUs among these. */
+static struct choice serve_among(const struct victims *v, int32_t node, const struct need *need, const struct leavers *l, uint32_t among) {
+    int gpus[NODE_VICTIMS_MAX], missing = need->gpus - __builtin_popcount(room_free_gpus(&v->p->room, node) & among);
+    for (int i = 0; i < l->count; i++)
+        gpus[i] = least_of(__builtin_popcount(l->gpus[i] & among), l->most[i]);
+    struct choice best = cheapest_for(l->cost, gpus, l->count, missing > 0 ? missing : 0);
+    if (best.cost != NO_COST && !enough_beside_gpus(v, node, need, l, &best))
+        best.cost = NO_COST;
+    return best;
+}
+
+/* What it costs to serve the need on the node, beside what is taken already; `chosen` gets the runners that leave. A gang that has to lie
+ * within an island does so in the cheapest. */
+static int64_t serve_on_node(const struct victims *v, int32_t node, const struct need *asked, int32_t chosen[], int *chosen_count) {
+    const struct gpu_shape *shape = &v->p->c->shapes[v->p->c->nodes[node].shape];
+    bool in_island = v->demand->topology == LEVEL_ISLAND && asked->gpus;
+    struct choice best = {.cost = NO_COST};
+    struct need need = *asked;
+    struct leavers l;
+    *chosen_count = 0;
+    if (!may_use(v, node, asked) || !v->p->room.nodes[node].usable || v->barred >> shape->gpu_type & 1)
+        return NO_COST;
+    if (v->demand->exclusive)
+        need.cpus = v->p->c->nodes[node].cpus;   /* everybody on it has some */
+    find_leavers(v, node, &l);
+    for (int32_t i = 0; i < (in_island ? shape->island_count : 1); i++) {
+        struct choice k = serve_among(v, node, &need, &l, in_island ? shape->islands[i] : UINT32_MAX);
+        if (k.cost < best.cost)
+            best = k;
+    }
+    for (int i = 0; i < l.count && best.cost != NO_COST; i++)
+        if (best.set >> i & 1)
+            chosen[(*chosen_count)++] = v->p->standings.tasks[l.at[i]].runner;
+    return best.cost;
+}
+
+/* ---- the gang's nodes ---- */
+
+void victims_take(struct victims *v, int32_t runner) {
+    if (v->taken[runner])
+        return;
+    v->taken[runner] = true;
+    v->items[v->count++] = runner;
+    v->spans_nodes |= runner_at(v, runner)->job->placement.task_count > 1;
+    room_give(&v->p->room, runner_at(v, runner)->job);
+}
+
+static void take_node(struct victims *v, int32_t node, const struct need *need) {
+    int32_t chosen[NODE_VICTIMS_MAX];
+    int count;
+    serve_on_node(v, node, need, chosen, &count);
+    for (int i = 0; i < count; i++)
+        victims_take(v, chosen[i]);
+    v->node_used[node] = true;
+    for (int i = 0; i < count; i++) {   /* other nodes that they leave have become cheaper */
+        const struct job *j = runner_at(v, chosen[i])->job;
+        int32_t unused[NODE_VICTIMS_MAX];
+        int unused_count;
+        for (int32_t k = 0; k < j->placement.task_count; k++)
+            v->node_cost[j->placement.tasks[k].node] =
+                serve_on_node(v, j->placement.tasks[k].node, need, unused, &unused_count);
+    }
+}
+
+/* Its rack, or its pod where the job has to lie within one of those. */
+static bool in_domain(const struct victims *v, int32_t node, int32_t domain) {
+    const struct cluster *c = v->p->c;
+    int32_t rack = c->nodes[node].rack;
+    return domain < 0 || (v->demand->topology == LEVEL_POD ? c->racks[rack].pod : rack) == domain;
+}
+
+static int64_t cost_on_node(const struct victims *v, int32_t node, const struct need *need, int32_t domain) {
+    int32_t unused[NODE_VICTIMS_MAX];
+    int unused_count;
+    return in_domain(v, node, domain) && !v->node_used[node] ? serve_on_node(v, node, need, unused, &unused_count) : NO_COST;
+}
+
+static void find_costs(struct victims *v, const struct need *need, int32_t domain) {
+    for (int32_t n = 0; n < v->p->c->node_count; n++)
+        v->node_cost[n] = cost_on_node(v, n, need, domain);
+}
+
+static bool take_group(struct victims *v, const struct need *need, int32_t domain) {
+    find_costs(v, need, domain);
+    for (int32_t i = 0; i < need->count; i++) {
+        int32_t cheapest = -1;
+        for (int32_t n = 0; n < v->p->c->node_count; n++)
+            if (!v->node_used[n] && v->node_cost[n] != NO_COST && in_domain(v, n, domain) &&
+                (cheapest < 0 || v->node_cost[n] < v->node_cost[cheapest]))
+                cheapest = n;
+        if (cheapest < 0)
+            return false;
+        take_node(v, cheapest, need);
+    }
+    return true;
+}
+
+void victims_forget(struct victims *v, size_t mark) {
+    for (int32_t i = 0; i < v->count; i++)
+        v->taken[v->items[i]] = false;
+    v->count = 0;
+    memset(v->node_used, 0, (size_t)v->p->c->node_count * sizeof *v->node_used);
+    room_rollback(&v->p->room, mark);
+}
+
+static int by_cost(const void *a, const void *b) {
+    const int64_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* Where the one node with the rest of the gang had best be: one that is among the cheapest to fill would have to be made up for by the
+ * next. -1: nowhere. */
+static int32_t node_of_rest(struct victims *v, const struct need *filled, const struct need *rest, int32_t domain) {
+    int32_t count = v->p->c->node_count, best = -1;
+    int64_t best_cost = NO_COST;
+    if (filled->count > count)
+        return -1;
+    find_costs(v, filled, domain);
+    memcpy(v->sorted_cost, v->node_cost, (size_t)count * sizeof *v->sorted_cost);
+    qsort(v->sorted_cost, (size_t)count, sizeof *v->sorted_cost, by_cost);
+    int64_t last = v->sorted_cost[filled->count - 1], next = filled->count < count ? v->sorted_cost[filled->count] : NO_COST;
+    for (int32_t n = 0; n < count && last != NO_COST; n++) {
+        int64_t cost = cost_on_node(v, n, rest, domain), instead = v->node_cost[n] <= last ? next : v->node_cost[n];
+        if (cost == NO_COST || (v->node_cost[n] <= last && next == NO_COST))
+            continue;
+        cost += instead - v->node_cost[n];
+        if (cost < best_cost) {
+            best = n;
+            best_cost = cost;
+        }
+    }
+    return best;
+}
+
+static bool take_groups(struct victims *v, const struct split *split, int32_t domain) {
+    int groups = split->groups;
+    if (groups > 1 && split->need[groups - 1].count == 1) {
+        struct need filled = split->need[0];
+        filled.count = split->nodes - 1;
+        int32_t node = node_of_rest(v, &filled, &split->need[--groups], domain);
+        if (node < 0)
+            return false;
+        take_node(v, node, &split->need[groups]);
+    }
+    for (int g = 0; g < groups; g++)
+        if (!take_group(v, &split->need[g], domain))
+            return false;
+    return true;
+}
+
+static bool take_nodes(struct victims *v, const struct split *split, int32_t domain) {
+    size_t mark = room_mark(&v->p->room);
+    bool taken = take_groups(v, split, domain);
+    if (!taken)
+        victims_forget(v, mark);
+    return taken;
+}
+
+static int64_t price_of_taken(const struct victims *v) {
+    int64_t sum = 0;
+    for (int32_t i = 0; i < v->count; i++)
+        sum += runner_at(v, v->items[i])->price;
+    return sum;
+}
+
+struct way { int32_t domain; bool by_share; int64_t price; };
+
+/* The cheaper of two ways to count gangs that span nodes; where the job has to lie within one rack or pod, in the cheapest. */
+bool victims_take_cheapest(struct victims *v, const struct split *split) {
+    enum topology_level level = v->demand->topology;
+    bool one_domain = (level == LEVEL_RACK || level == LEVEL_POD) && split->nodes > 1;
+    int32_t domains = !one_domain ? 0 : level == LEVEL_POD ? v->p->c->pod_count : v->p->c->rack_count;
+    size_t mark = room_mark(&v->p->room);
+    struct way best = {.price = NO_COST};
+    for (int32_t domain = one_domain ? 0 : -1; domain < domains; domain++) {
+        v->spans_nodes = true;
+        for (int by_share = 0; by_share < 2 && v->spans_nodes; by_share++) {   /* it makes no difference where nobody spans nodes */
+            v->by_share_of_price = by_share;
+            v->spans_nodes = false;
+            if (!take_nodes(v, split, domain))
+                break;
+            int64_t price = price_of_taken(v);
+            if (price < best.price)
+                best = (struct way){domain, by_share, price};
+            victims_forget(v, mark);
+        }
+    }
+    v->by_share_of_price = best.by_share;
+    return best.price != NO_COST && take_nodes(v, split, best.domain);
+}
+
+/* ---- letting go ---- */
+
+static bool is_within_limits(const struct victims *v, const struct placement *where) {
+    const struct demand *d = v->demand;
+    return share_admits(&v->p->room, d->queue, placement_gpus(where), d->preemptible) &&
+           type_limit_admits_promised(&v->p->room, d->queue, where);
+}
+
+/* Takes it back, if nothing of it is wanted. */
+static bool is_wanted(struct victims *v, const struct placement *where, const struct job *j) {
+    bool wanted = false;
+    room_take_back(&v->p->room, j);
+    for (int32_t i = 0; i < j->placement.task_count && !wanted; i++) {
+        const struct task *t = &j->placement.tasks[i];
+        const struct room_node *n = &v->p->room.nodes[t->node];
+        wanted = t->state != TASK_ENDED && (t->gpus & n->kept || n->cpus < 0 || n->memory_mib < 0);
+    }
+    wanted = wanted || !is_within_limits(v, where);
+    if (wanted)
+        room_give(&v->p->room, j);
+    return wanted;
+}
+
+static void sort_by_price(struct victims *v) {
+    for (int32_t i = 1; i < v->count; i++)
+        for (int32_t k = i; k > 0 && runner_at(v, v->items[k])->price > runner_at(v, v->items[k - 1])->price; k--) {
+            int32_t other = v->items[k];
+            v->items[k] = v->items[k - 1];
+            v->items[k - 1] = other;
+        }
+}
+
+static bool is_placed(struct victims *v, const struct split *split, struct placement *where) {
+    const struct demand *d = v->demand;
+    return share_admits(&v->p->room, d->queue, d->gpus, d->preemptible) && place_gang(&v->p->room, d, where) &&
+           where->task_count == split->nodes && __builtin_popcount(where->tasks[0].gpus) == split->need[0].gpus;
+}
+
+/* One that spans nodes may free those that others were taken for. Not at the price of a slower place. */
+void victims_spare(struct victims *v, const struct split *split, struct placement *where) {
+    int32_t kept = 0;
+    sort_by_price(v);
+    for (int32_t i = 0; i < v->count; i++) {
+        int32_t victim = v->items[i];
+        struct placement without;
+        if (i < SPARED_MAX && v->spans_nodes) {
+            room_take_back(&v->p->room, runner_at(v, victim)->job);
+            if (is_placed(v, split, &without) && without.bottleneck_gbs >= where->bottleneck_gbs) {
+                *where = without;
+                v->taken[victim] = false;
+                continue;
+            }
+            room_give(&v->p->room, runner_at(v, victim)->job);
+        }
+        v->items[kept++] = victim;
+    }
+    v->count = kept;
+}
+
+void victims_let_go(struct victims *v, const struct placement *where, bool but_evicted) {
+    int32_t kept = 0;
+    sort_by_price(v);
+    for (int32_t i = 0; i < v->count; i++) {
+        int32_t victim = v->items[i];
+        bool stays = (!but_evicted || v->leaving[victim] != IS_EVICTED) && !is_wanted(v, where, runner_at(v, victim)->job);
+        v->taken[victim] = !stays;
+        if (!stays)
+            v->items[kept++] = victim;
+    }
+    v->count = kept;
+}

@@ -1,0 +1,44 @@
+/* The victims of a plan: the cheapest that make room for a gang, of those who may be made to leave. For each node the cheapest that serve
+ * it are found, a knapsack over its few tasks; the gang takes the cheapest nodes, one after the other, as a victim that spans several is
+ * paid for once. What is taken is given back to the room: the caller marks it before, and rolls it back.
+ */
+#ifndef SCHEDULER_POLICY_VICTIMS_H
+#define SCHEDULER_POLICY_VICTIMS_H
+
+#include "scheduler/policy/place.h"
+#include "scheduler/policy/plan.h"
+
+/* How a job is made to leave. */
+enum leaving { STAYS, SHRINKS, IS_EVICTED, MOVES };
+
+struct victims {
+    struct pass *p;
+    const struct demand *demand;   /* the gang's */
+    bool in_place;                 /* who shrinks frees what he can spare, and no more */
+    uint32_t barred;               /* types of GPU whose nodes are not looked at */
+    enum leaving *leaving;         /* by runner: how it would */
+    bool *taken;                   /* by runner */
+    int32_t *items, count;         /* the runners taken */
+    bool by_share_of_price;        /* one on several nodes costs each its share; else all of it costs the first */
+    int64_t *node_cost;            /* by node, for the need that is being served */
+    int64_t *sorted_cost;          /* the same costs, in order */
+    bool *node_used;
+    bool spans_nodes;              /* one that was taken has tasks on several */
+};
+
+/* Nobody may leave yet. One search at a time: its memory is the pass's. */
+void victims_init(struct victims *v, struct pass *p, const struct demand *d);
+struct runner *victims_at(const struct victims *v, int32_t i);                  /* the i-th that is taken */
+
+/* Takes the cheapest that make room for the split; false: there are none, and nothing is taken. */
+bool victims_take_cheapest(struct victims *v, const struct split *split);
+void victims_take(struct victims *v, int32_t runner);
+/* Of those taken, the dearest that a place on as many nodes can do without stay. *where: a place that was found, and then the new one. */
+void victims_spare(struct victims *v, const struct split *split, struct placement *where);
+/* Of those taken (all, or only those that go on elsewhere or with less), those that hold nothing which is wanted stay: no GPU that is kept
+ * by now, nor cpus or memory that would be short, nor what the gang's queue needs to be within its limits when the gang is at `where`. The
+ * dearest first. */
+void victims_let_go(struct victims *v, const struct placement *where, bool but_evicted);
+void victims_forget(struct victims *v, size_t mark);   /* all of them, and rolls the room back */
+
+#endif

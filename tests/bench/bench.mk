@@ -1,0 +1,23 @@
+# Benchmarks, next to the machine's own limits. `make bench-control` measures the scheduler and the worker, `make bench-policy` the pure
+# decisions alone.
+
+BENCH := $(B)/bench
+
+$(BENCH)/bench_control: $(addprefix $(OBJ)/tests/bench/,bench_control.o bench_limits.o bench_numbers.o) $(call layer,common)
+	$(call link,$(COMMON_LIBS) -lm)
+$(BENCH)/stamp: tests/bench/stamp.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -std=gnu11 -D_GNU_SOURCE $(WARN) -static -o $@ $<
+
+$(BENCH)/bench_policy: $(addprefix $(OBJ)/tests/bench/,bench_policy.o bench_load.o bench_limits.o bench_numbers.o) \
+                       $(call layer,scheduler/sim) $(call layer,scheduler/policy) $(call layer,scheduler/cluster) $(call layer,common)
+	$(call link,$(COMMON_LIBS) -lm)
+$(BENCH)/bench_policy: LDFLAGS += -Wl,--wrap=place_gang   # its calls are counted
+
+.PHONY: bench bench-control bench-policy
+bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd muster-worker muster muster-train)
+	@BIN=$(BIN) tests/bench/control $(BENCH)/bench_control $(BENCH)/stamp
+	@BIN=$(BIN) tests/bench/reclaim.py $(BENCH)/stamp
+bench-policy: $(BENCH)/bench_policy
+	@$(BENCH)/bench_policy
+bench: bench-control bench-policy

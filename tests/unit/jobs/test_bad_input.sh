@@ -1,0 +1,77 @@
+#!/bin/sh
+# What goes wrong for users of muster-train and muster-infer: each is a sentence that says what, where and what to do, and the right exit
+# code. Exit: 0, 1, or 77 where the programs are missing.
+set -u
+bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
+for program in muster-train muster-infer; do
+    [ -x "$bin/$program" ] || { echo "skipped: $program is not built"; exit 77; }
+done
+
+work=$(mktemp -d /tmp/muster-bad.XXXXXX)
+trap 'umount "$work/small" 2>/dev/null; rm -rf "$work"' EXIT
+unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES OMPI_COMM_WORLD_SIZE PMIX_RANK
+seq 1 4000 >"$work/text"
+bad=0
+
+expect() { # CODE PART COMMAND...: the command ends with CODE, and says PART
+    code=$1 part=$2
+    shift 2
+    "$@" >"$work/log" 2>&1
+    got=$?
+    if [ "$got" -ne "$code" ] || ! grep -qF -- "$part" "$work/log"; then
+        echo "not ok - exit code $got, not $code, or without '$part': $*"
+        sed 's/^/    /' "$work/log"
+        bad=1
+    else
+        echo "ok - $part"
+    fi
+}
+
+# shellcheck disable=SC2317  # called by expect
+train() { "$bin/muster-train" --layers 1 --channels 32 --context 32 --batch 4 --threads 1 "$@"; }
+
+expect 2 "name a text by --data FILE" "$bin/muster-train"
+expect 2 "did you mean --steps?" train "$work/text" --step 5
+expect 1 "opening the text $work/none: No such file" train "$work/none"
+printf 'too short' >"$work/short"
+expect 2 "has 9 bytes; a context of 32 needs at least 330" train "$work/short"
+expect 1 "try a lower --lr than 1e+30" train "$work/text" --lr 1e30 --steps 20
+expect 2 "submit it with --launcher mpirun" env WORLD_SIZE=4 RANK=1 "$bin/muster-train" "$work/text"
+expect 0 "parameters" train --dry-run
+
+expect 0 "checkpoint of step 20 written" train "$work/text" --steps 20 --checkpoint "$work/model" --checkpoint-every 10
+expect 5 "is of a model with 1 layers" train "$work/text" --steps 20 --checkpoint "$work/model" --heads 2
+echo x >>"$work/model/step-00000020/model.safetensors"
+expect 0 "checkpoint of step 20 isn't used: $work/model/step-00000020/model.safetensors is damaged" \
+    train "$work/text" --steps 20 --checkpoint "$work/model"
+expect 0 "resumed from $work/model/step-00000020" train "$work/text" --steps 20 --checkpoint "$work/model"
+for file in "$work"/model/*/optimizer.safetensors; do echo x >>"$file"; done
+expect 1 "remove the folder to start anew" train "$work/text" --steps 20 --checkpoint "$work/model"
+
+expect 2 "by --checkpoint DIR" "$bin/muster-infer" --prompt x
+expect 3 "train first, with muster-train --checkpoint $work/none" "$bin/muster-infer" --checkpoint "$work/none"
+expect 1 "none of the 2 checkpoints" "$bin/muster-infer" --checkpoint "$work/model"
+
+# A GPU that is real by its name needs NCCL; which of the two sentences comes depends on what is installed here.
+if ! env CUDA_VISIBLE_DEVICES=GPU-00000000-0000-0000-0000-000000000000 "$bin/muster-train" "$work/text" --steps 1 >"$work/log" 2>&1 &&
+    grep -qE 'muster-collective-nccl.so|CUDA, ' "$work/log"; then
+    echo "ok - a real GPU is never passed over in silence"
+else
+    echo "not ok - a real GPU was passed over"
+    bad=1
+fi
+
+# A full disk: room for one checkpoint. The training goes on without the second; that this was its last is an error. Nothing is lost: with
+# more room it resumes. Needs the right to mount.
+mkdir "$work/small"
+if mount -t tmpfs -o size=400k none "$work/small" 2>/dev/null; then
+    # shellcheck disable=SC2317
+    full() { train "$work/text" --steps 20 --checkpoint "$work/small/model" --checkpoint-every 10; }
+    expect 1 "No space left on device; the ones before are kept" full
+    grep -q "its last checkpoint can't be written" "$work/log" || { echo "not ok - nothing is said of the last checkpoint"; bad=1; }
+    mount -o remount,size=4m "$work/small"
+    expect 0 "resumed from $work/small/model/step-00000010" full
+else
+    echo "skipped - a full disk: this user may not mount a tmpfs"
+fi
+exit $bad

@@ -1,0 +1,244 @@
+/* Checkpoints on a real file system: written, found, damaged in each way, and a disk that ends. */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/xmalloc.h"
+#include "jobs/model/checkpoint.h"
+#include "jobs/model/checksum.h"
+
+static const struct gpt_config config = {.context = 8, .layers = 1, .heads = 2, .channels = 8};
+
+struct fixture {
+    char root[64], dir[80];
+    struct gpt g;
+    float *momentum, *variance;
+};
+
+static void fill_step(struct fixture *f, int64_t step) {
+    for (int64_t i = 0; i < f->g.count; i++) {
+        f->g.weights[i] = (float)(step * 1000 + i % 1000);
+        f->momentum[i] = (float)-i;
+        f->variance[i] = (float)(i + step);
+    }
+}
+
+static int write_step(struct fixture *f, int64_t step, struct error *err) {
+    fill_step(f, step);
+    struct checkpoint_state state = {.step = step, .seed = 3, .batch = 16, .data_checksum = 0xfedcba98u};
+    return checkpoint_write(f->dir, &state, &f->g, f->momentum, f->variance, err);
+}
+
+static int set_up(void **state) {
+    struct fixture *f = xcalloc(1, sizeof *f);
+    struct error err;
+    strcpy(f->root, "/tmp/muster-checkpoint-XXXXXX");
+    if (!mkdtemp(f->root))
+        return -1;
+    snprintf(f->dir, sizeof f->dir, "%s/a/b", f->root);   /* folders are made */
+    gpt_init(&f->g, &config);
+    f->momentum = xcalloc((size_t)f->g.count, sizeof(float));
+    f->variance = xcalloc((size_t)f->g.count, sizeof(float));
+    *state = f;
+    return write_step(f, 10, &err) || write_step(f, 20, &err);
+}
+
+static int remove_one(const char *path, const struct stat *s, int type, struct FTW *walk) { return remove(path); }
+
+static int tear_down(void **state) {
+    struct fixture *f = *state;
+    nftw(f->root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    gpt_release(&f->g);
+    free(f->momentum);
+    free(f->variance);
+    free(f);
+    return 0;
+}
+
+/* What checkpoint_find prints belongs to the tests of the program. */
+static int find_quietly(const struct fixture *f, char **path, struct checkpoint_state *s, struct gpt_config *c, struct error *err) {
+    fflush(stderr);
+    int kept = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
+    dup2(null, STDERR_FILENO);
+    int rc = checkpoint_find(f->dir, path, s, c, err);
+    fflush(stderr);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    close(null);
+    return rc;
+}
+
+static int64_t found_step(const struct fixture *f) {
+    char *path;
+    struct checkpoint_state s;
+    struct gpt_config c;
+    struct error err;
+    int rc = find_quietly(f, &path, &s, &c, &err);
+    int64_t step = rc < 0 ? rc : path ? s.step : 0;
+    free(path);
+    return step;
+}
+
+static char *file_of(const struct fixture *f, int step, const char *name) { return xasprintf("%s/step-%08d/%s", f->dir, step, name); }
+
+static bool exists(const struct fixture *f, int step) {
+    char *path = file_of(f, step, "manifest.json");
+    bool there = access(path, F_OK) == 0;
+    free(path);
+    return there;
+}
+
+static void what_was_written_is_read(void **state) {
+    struct fixture *f = *state;
+    char *path;
+    struct checkpoint_state s;
+    struct gpt_config c;
+    struct error err;
+    assert_ok(checkpoint_find(f->dir, &path, &s, &c, &err), &err);
+    assert_int_equal(s.step, 20);
+    assert_int_equal(s.seed, 3);
+    assert_int_equal(s.batch, 16);
+    assert_true(s.data_checksum == 0xfedcba98u);
+    assert_true(gpt_config_equal(&c, &config));
+    size_t bytes = (size_t)f->g.count * sizeof(float);
+    memset(f->g.weights, 0, bytes);
+    memset(f->momentum, 0, bytes);
+    memset(f->variance, 0, bytes);
+    assert_ok(checkpoint_read(path, &f->g, f->momentum, f->variance, &err), &err);
+    for (int64_t i = 0; i < f->g.count; i++) {
+        assert_true(f->g.weights[i] == (float)(20000 + i % 1000));
+        assert_true(f->momentum[i] == (float)-i);
+        assert_true(f->variance[i] == (float)(i + 20));
+    }
+    free(path);
+}
+
+static void the_newest_two_are_kept(void **state) {
+    struct fixture *f = *state;
+    struct error err;
+    assert_ok(write_step(f, 30, &err), &err);
+    assert_false(exists(f, 10));
+    assert_true(exists(f, 20) && exists(f, 30));
+    assert_ok(write_step(f, 30, &err), &err);   /* again, in place of the old one */
+    assert_true(exists(f, 20) && exists(f, 30));
+    assert_int_equal(found_step(f), 30);
+}
+
+static void no_folder_is_no_checkpoint(void **state) {
+    struct fixture *f = *state;
+    strcat(f->dir, "/none");
+    assert_int_equal(found_step(f), 0);
+}
+
+static void alter_byte(const struct fixture *f, int step, const char *name, off_t at) {
+    char *path = file_of(f, step, name), byte;
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+    byte ^= 1;
+    assert_true(pwrite(fd, &byte, 1, at) == 1);
+    close(fd);
+    free(path);
+}
+
+static void an_altered_byte_falls_back(void **state) {
+    struct fixture *f = *state;
+    alter_byte(f, 20, "optimizer.safetensors", 5000);
+    assert_int_equal(found_step(f), 10);
+    struct error err;
+    assert_ok(write_step(f, 15, &err), &err);   /* the damaged one is of a future that will be trained again */
+    assert_true(exists(f, 10) && exists(f, 15) && !exists(f, 20));
+}
+
+static void a_truncated_file_falls_back(void **state) {
+    struct fixture *f = *state;
+    char *path = file_of(f, 20, "model.safetensors");
+    assert_int_equal(truncate(path, 1000), 0);
+    assert_int_equal(found_step(f), 10);
+    free(path);
+}
+
+static void a_missing_file_falls_back(void **state) {
+    struct fixture *f = *state;
+    char *path = file_of(f, 20, "manifest.json");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(found_step(f), 10);
+    free(path);
+}
+
+static void none_whole_is_an_error_that_names_the_file(void **state) {
+    struct fixture *f = *state;
+    alter_byte(f, 20, "model.safetensors", 900);
+    alter_byte(f, 10, "config.json", 3);
+    char *path;
+    struct checkpoint_state s;
+    struct gpt_config c;
+    struct error err;
+    assert_error(find_quietly(f, &path, &s, &c, &err), ERR_IO, &err, "none of the 2 checkpoints");
+    assert_non_null(strstr(err.text, "step-00000010/config.json is damaged: its CRC-32"));
+    assert_null(path);
+}
+
+/* A limit on the size of files stops a write in the middle as a full disk does. */
+static void a_disk_that_ends_loses_nothing(void **state) {
+    struct fixture *f = *state;
+    struct rlimit old, small;
+    struct error err;
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old);
+    small = old;
+    for (rlim_t size = 0; size < 25000; size += 1500) {   /* the config, the weights, the moments */
+        small.rlim_cur = size;
+        setrlimit(RLIMIT_FSIZE, &small);
+        int rc = write_step(f, 30, &err);
+        setrlimit(RLIMIT_FSIZE, &old);
+        assert_int_equal(rc, ERR_IO);
+        assert_non_null(strstr(err.text, "/.writing/"));
+        assert_true(exists(f, 10) && exists(f, 20) && !exists(f, 30));
+    }
+    assert_int_equal(found_step(f), 20);
+    assert_ok(write_step(f, 30, &err), &err);
+    assert_int_equal(found_step(f), 30);
+}
+
+static void a_writer_that_was_killed_leaves_nothing_to_find(void **state) {
+    struct fixture *f = *state;
+    char *from = xasprintf("%s/step-00000020", f->dir), *to = xasprintf("%s/.writing", f->dir);
+    assert_int_equal(rename(from, to), 0);
+    assert_int_equal(found_step(f), 10);
+    struct error err;
+    assert_ok(write_step(f, 20, &err), &err);
+    assert_int_equal(found_step(f), 20);
+    free(from);
+    free(to);
+}
+
+static void checksums_are_those_of_zlib(void **state) {
+    assert_int_equal(checksum_add(0, "123456789", 9), 0xcbf43926u);
+    uint32_t sum = checksum_add(0, "1", 1);
+    assert_int_equal(checksum_add(sum, "23456789", 8), 0xcbf43926u);
+    assert_int_equal(checksum_add(0, "The quick brown fox jumps over the lazy dog", 43), 0x414fa339u);
+}
+
+int main(void) {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(what_was_written_is_read),
+        TEST(the_newest_two_are_kept),
+        TEST(no_folder_is_no_checkpoint),
+        TEST(an_altered_byte_falls_back),
+        TEST(a_truncated_file_falls_back),
+        TEST(a_missing_file_falls_back),
+        TEST(none_whole_is_an_error_that_names_the_file),
+        TEST(a_disk_that_ends_loses_nothing),
+        TEST(a_writer_that_was_killed_leaves_nothing_to_find),
+        cmocka_unit_test(checksums_are_those_of_zlib),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,177 @@
+/* Each kernel against its definition: written out here in double, or the reference. Odd sizes, so that no vector width divides them. */
+#include "tests/unit/unit.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "common/xmalloc.h"
+#include "jobs/kernels/kernels.h"
+#include "jobs/kernels/vector_math.h"
+#include "jobs/model/random.h"
+
+enum { B = 2, T = 13, C = 20, H = 4, N = B * T, K = 20, M = 37, V = 53 };
+
+static float *fill(int64_t count, uint64_t seed, float scale) {
+    float *x = xmalloc((size_t)count * sizeof *x);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = scale * random_normal(seed, 0, (uint64_t)i);
+    return x;
+}
+
+static void assert_close(const float *got, const float *want, int64_t count, double tolerance) {
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabs((double)got[i] - want[i]) <= tolerance * (1 + fabs(want[i]))))
+            fail_msg("element %" PRId64 ": %.9g, not %.9g", i, got[i], want[i]);
+}
+
+static void exp_is_exact_enough(void **state) {
+    for (double x = -86; x < 87; x += 0.0137) {
+        double want = exp((double)(float)x);
+        if (fabs(vector_exp((float)x) - want) > 4e-7 * want)
+            fail_msg("exp(%g): %.9g, not %.9g", x, vector_exp((float)x), want);
+    }
+    assert_true(vector_exp(-1e30f) >= 0 && vector_exp(-1e30f) < 2e-38f);
+    assert_true(isfinite(vector_exp(1e30f)));
+    assert_true(isnan(vector_exp(NAN)));
+}
+
+static void linear_equals_its_reference(void **state) {
+    float *in = fill(N * K, 1, 1), *w = fill(K * M, 2, 1), *b = fill(M, 3, 1);
+    float got[N * M], want[N * M];
+    linear_forward(got, in, w, b, N, K, M);
+    linear_forward_reference(want, in, w, b, N, K, M);
+    assert_close(got, want, N * M, 1e-5);
+    linear_decode(got, in, w, b, K, M);   /* the first row */
+    assert_close(got, want, M, 1e-5);
+    free(in);
+    free(w);
+    free(b);
+}
+
+static void head_equals_its_reference(void **state) {
+    float *in = fill(N * C, 4, 1), *wte = fill(V * C, 5, 1), got[N * V], want[N * V];
+    head_forward(got, in, wte, N, C, V);
+    head_forward_reference(want, in, wte, N, C, V);
+    assert_close(got, want, N * V, 1e-5);
+    head_decode(got, in, wte, C, V);
+    assert_close(got, want, V, 1e-5);
+    free(in);
+    free(wte);
+}
+
+static void attention_equals_its_reference(void **state) {
+    float *qkv = fill(N * 3 * C, 6, 2), got[N * C], want[N * C], got_lse[B * H * T], want_lse[B * H * T];
+    attention_forward(got, got_lse, qkv, B, T, C, H);
+    attention_forward_reference(want, want_lse, qkv, B, T, C, H);
+    assert_close(got, want, N * C, 1e-5);
+    assert_close(got_lse, want_lse, B * H * T, 1e-5);
+    free(qkv);
+}
+
+/* The last position of the first sequence, from a cache. */
+static void decoding_attends_like_the_batch(void **state) {
+    float *qkv = fill(N * 3 * C, 7, 2), keys[T * C], values[T * C], got[C], want[N * C], lse[B * H * T];
+    attention_forward_reference(want, lse, qkv, B, T, C, H);
+    for (int t = 0; t < T; t++) {
+        memcpy(keys + t * C, qkv + t * 3 * C + C, C * sizeof *keys);
+        memcpy(values + t * C, qkv + t * 3 * C + 2 * C, C * sizeof *values);
+    }
+    attention_decode(got, qkv + (T - 1) * 3 * C, keys, values, T, C, H);
+    assert_close(got, want + (T - 1) * C, C, 1e-5);
+    free(qkv);
+}
+
+static void layernorm_normalizes(void **state) {
+    float *in = fill(N * C, 8, 3), *w = fill(C, 9, 1), *b = fill(C, 10, 1), got[N * C], mean[N], rstd[N], want[C];
+    layernorm_forward(got, mean, rstd, in, w, b, N, C);
+    for (int n = 0; n < N; n++) {
+        double m = 0, v = 0;
+        for (int c = 0; c < C; c++)
+            m += (double)in[n * C + c] / C;
+        for (int c = 0; c < C; c++)
+            v += (in[n * C + c] - m) * (in[n * C + c] - m) / C;
+        for (int c = 0; c < C; c++)
+            want[c] = (float)((in[n * C + c] - m) / sqrt(v + 1e-5) * w[c] + b[c]);
+        assert_close(got + n * C, want, C, 1e-5);
+    }
+    free(in);
+    free(w);
+    free(b);
+}
+
+static void gelu_is_its_formula(void **state) {
+    for (float x = -12; x < 12; x += 0.031f) {
+        double inner = sqrt(2 / M_PI) * (x + 0.044715 * (double)x * x * x);
+        float want = (float)(0.5 * x * (1 + tanh(inner))), got = x;
+        gelu_forward(&got, &got, 1);
+        assert_close(&got, &want, 1, 2e-6);
+        double t = tanh(inner), slope = sqrt(2 / M_PI) * (1 + 3 * 0.044715 * (double)x * x);
+        want = (float)(0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope);
+        got = 1;
+        gelu_backward(&got, &got, &x, 1);
+        assert_close(&got, &want, 1, 1e-5);
+    }
+}
+
+static void cross_entropy_is_its_formula(void **state) {
+    float *logits = fill(N * V, 11, 4), *gradient = fill(N * V, 11, 4), losses[N], same[N], scale = 0.25f;
+    uint8_t targets[N];
+    for (int n = 0; n < N; n++)
+        targets[n] = (uint8_t)(n * 7 % V);
+    cross_entropy(losses, logits, targets, N, V, 0);
+    cross_entropy(same, gradient, targets, N, V, scale);
+    assert_close(same, losses, N, 1e-6);
+    for (int n = 0; n < N; n++) {
+        double sum = 0;
+        for (int v = 0; v < V; v++)
+            sum += exp(logits[n * V + v]);
+        float want = (float)(log(sum) - logits[n * V + targets[n]]);
+        assert_close(&losses[n], &want, 1, 1e-5);
+        for (int v = 0; v < V; v++) {
+            want = (float)(scale * (exp(logits[n * V + v]) / sum - (v == targets[n])));
+            assert_close(&gradient[n * V + v], &want, 1, 1e-6);
+        }
+    }
+    free(logits);
+    free(gradient);
+}
+
+static void adamw_steps_by_its_formula(void **state) {
+    float w = 0.5f, m = 0.1f, v = 0.02f, g = -3;
+    struct adamw a = {.learning_rate = 0.01f, .beta1 = 0.9f, .beta2 = 0.99f, .epsilon = 1e-8f, .weight_decay = 0.1f, .gradient_scale = 0.5f,
+                      .step = 3};
+    double gs = -1.5, m1 = 0.9 * 0.1 + 0.1 * gs, v1 = 0.99 * 0.02 + 0.01 * gs * gs;
+    double corrected = m1 / (1 - pow(0.9, 3)) / (sqrt(v1 / (1 - pow(0.99, 3))) + 1e-8);
+    float want = (float)(0.5 - 0.01 * (corrected + 0.1 * 0.5)), want_m = (float)m1, want_v = (float)v1;
+    adamw_step(&w, &m, &v, &g, 1, &a);
+    assert_close(&w, &want, 1, 1e-6);
+    assert_close(&m, &want_m, 1, 1e-6);
+    assert_close(&v, &want_v, 1, 1e-6);
+}
+
+static void squares_are_summed_in_double(void **state) {
+    int64_t count = 100003;
+    float *x = fill(count, 12, 1);
+    double want = 0;
+    for (int64_t i = 0; i < count; i++)
+        want += (double)x[i] * x[i];
+    assert_true(fabs(sum_of_squares(x, count) - want) < 1e-9 * want);
+    assert_true(sum_of_squares(x, 0) == 0);
+    free(x);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exp_is_exact_enough),
+        cmocka_unit_test(linear_equals_its_reference),
+        cmocka_unit_test(head_equals_its_reference),
+        cmocka_unit_test(attention_equals_its_reference),
+        cmocka_unit_test(decoding_attends_like_the_batch),
+        cmocka_unit_test(layernorm_normalizes),
+        cmocka_unit_test(gelu_is_its_formula),
+        cmocka_unit_test(cross_entropy_is_its_formula),
+        cmocka_unit_test(adamw_steps_by_its_formula),
+        cmocka_unit_test(squares_are_summed_in_double),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,71 @@
+#!/bin/sh
+# The real collective/nccl.c on a fake of the hardware (fake_nccl.c): training over it on 1, 2 and 4 ranks gives the losses of MPI, a rank
+# without a GPU is refused, and a rank that dies is an error of its peer within seconds. Exit: 0, 1, or 77 where there is no CUDA toolkit.
+set -eu
+bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
+fake=$bin/../tests/jobs/fake-nccl
+for file in "$bin/muster-train" "$bin/../lib/muster-collective-nccl.so" "$fake/libnccl.so.2"; do
+    [ -e "$file" ] || { echo "skipped: $file is not built (it needs the CUDA toolkit)"; exit 77; }
+done
+command -v mpirun >/dev/null || { echo "skipped: mpirun is not installed"; exit 77; }
+
+work=$(mktemp -d /tmp/muster-nccl.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+export TMPDIR="$work" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES
+seq 1 9000 >"$work/text"
+
+fail() {
+    sed 's/^/    /' "$work/log"
+    echo "not ok - $*"
+    exit 1
+}
+
+train() { # RANKS NAME ENVIRONMENT...
+    n=$1 name=$2
+    shift 2
+    mpirun --oversubscribe --bind-to none -np "$n" env "$@" "$bin/muster-train" "$work/text" --layers 2 --channels 64 --context 32 \
+        --batch 12 --steps "${steps:-40}" --threads 1 --metrics "$work/$name.jsonl" >"$work/log" 2>&1
+}
+
+gpus="LD_LIBRARY_PATH=$fake FAKE_FOLDER=$work CUDA_VISIBLE_DEVICES=GPU-fake"
+
+losses() { sed -E 's/.*"step":([0-9]+),"loss":([0-9.]+),.*/\1 \2/' "$work/$1.jsonl"; }
+
+train 1 mpi CUDA_VISIBLE_DEVICES=FAKE-1 || fail "training over MPI"
+for n in 1 2 4; do
+    # shellcheck disable=SC2086  # several words
+    train "$n" "nccl$n" $gpus || fail "training over NCCL on $n ranks"
+    grep -q "on $n rank.* (nccl)" "$work/log" || fail "it did not use NCCL"
+    losses mpi >"$work/a"
+    losses "nccl$n" | paste -d ' ' "$work/a" - | awk '
+        { d = $2 - $4; if (d < 0) d = -d }
+        $1 != $3 || d > 1e-4 * $2 { print; bad = 1 }
+        END { exit bad || NR != 40 }' || fail "the losses over NCCL on $n ranks differ from those over MPI"
+    echo "ok - $n ranks over NCCL train as over MPI"
+done
+
+# shellcheck disable=SC2086
+if train 2 refused $gpus FAKE_GPUS=1 || ! grep -q "rank 1 of this node has no GPU: 1 are visible" "$work/log"; then
+    fail "a rank without a GPU is refused"
+fi
+echo "ok - a rank without a GPU is refused"
+
+# Rank 1 is killed in the middle of a sum. mpirun would end the other too, so it is told not to: rank 0 must find out by itself.
+cat >"$work/rank" <<END
+#!/bin/sh
+echo \$\$ >"$work/pid.\$OMPI_COMM_WORLD_RANK"
+exec env $gpus FAKE_KILL=1:20 "$bin/muster-train" "$work/text" --layers 2 --channels 64 --context 32 --batch 12 --steps 1000 --threads 1
+END
+chmod +x "$work/rank"
+timeout -k 1 40 mpirun --oversubscribe --bind-to none --mca orte_enable_recovery 1 -np 2 "$work/rank" >"$work/log" 2>&1 &
+mpirun=$!
+tries=0
+until [ -s "$work/pid.0" ] && ! kill -0 "$(cat "$work/pid.0")" 2>/dev/null; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 300 ] || fail "30 s after its peer's death a rank still waits"
+    sleep 0.1
+done
+wait "$mpirun" || true
+grep -q "remote process exited" "$work/log" || fail "the death of a peer is not told"
+echo "ok - the death of a peer is an error"

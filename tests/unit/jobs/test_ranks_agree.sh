@@ -1,0 +1,72 @@
+#!/bin/sh
+# The same training on 1, 2, 3 and 4 ranks gives the same losses to rounding, also when it is preempted on 4 ranks and resumed on 2; the
+# same requests on 1, 2 and 3 ranks give the same texts to the byte. Real mpirun. Exit: 0, 1, or 77 where something is missing.
+set -eu
+bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
+for program in muster-train muster-infer mpirun; do
+    [ -x "$bin/$program" ] || command -v "$program" >/dev/null || { echo "skipped: there is no $program"; exit 77; }
+done
+
+work=$(mktemp -d /tmp/muster-ranks.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+export TMPDIR="$work" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES
+seq 1 9000 >"$work/text"
+
+fail() {
+    echo "not ok - $*"
+    exit 1
+}
+
+ranks() { # N COMMAND...: on N ranks, however few the cores
+    n=$1
+    shift
+    mpirun --oversubscribe --bind-to none -np "$n" "$@" >"$work/log" 2>&1 || { cat "$work/log"; fail "$* on $n ranks"; }
+}
+
+train() { # RANKS NAME OPTIONS...
+    n=$1 name=$2
+    shift 2
+    ranks "$n" "$bin/muster-train" "$work/text" --layers 2 --channels 64 --context 32 --batch 12 --steps 60 --threads 1 \
+        --metrics "$work/$name.jsonl" "$@"
+}
+
+losses() { sed -E 's/.*"step":([0-9]+),"loss":([0-9.]+),.*/\1 \2/' "$work/$1.jsonl"; }
+
+agree() { # A B: step by step, to 1 in 10,000: the sums are taken in another order
+    losses "$1" >"$work/a"
+    losses "$2" >"$work/b"
+    [ "$(wc -l <"$work/a")" -eq 60 ] || fail "$1 has $(wc -l <"$work/a") steps, not 60"
+    paste -d ' ' "$work/a" "$work/b" | awk -v a="$1" -v b="$2" '
+        { d = $2 - $4; if (d < 0) d = -d; if (d > worst) worst = d }
+        $1 != $3 || d > 1e-4 * $2 { print "not ok - step " NR ": " a " has " $1 " " $2 ", " b " has " $3 " " $4; bad = 1; exit 1 }
+        END { if (!bad) printf "ok - %s and %s agree over %d steps, the losses to %.1g\n", a, b, NR, worst }' || exit 1
+}
+
+for n in 1 2 3 4; do
+    train "$n" "ranks$n" --checkpoint "$work/model$n"
+    [ "$n" = 1 ] || agree ranks1 "ranks$n"
+done
+
+# Preempted by a signal that mpirun passes on, resumed on another number of ranks.
+mpirun --oversubscribe --bind-to none -np 4 "$bin/muster-train" "$work/text" --layers 2 --channels 64 --context 32 --batch 12 --steps 60 \
+    --threads 1 --metrics "$work/preempted.jsonl" --checkpoint "$work/preempted" --checkpoint-every 0 >"$work/log" 2>&1 &
+pid=$!
+until [ -s "$work/preempted.jsonl" ]; do
+    kill -0 "$pid" 2>/dev/null || { cat "$work/log"; fail "the training to be preempted ended by itself"; }
+    sleep 0.02
+done
+kill -USR1 "$pid"
+wait "$pid" || { cat "$work/log"; fail "a preempted training exits with 0"; }
+if grep -q 'yielding after step' "$work/log"; then
+    train 2 preempted --checkpoint "$work/preempted"
+    grep -q 'resumed from' "$work/log" || fail "it did not resume"
+fi
+agree ranks1 preempted
+
+for n in 1 2 3; do
+    ranks "$n" "$bin/muster-infer" --checkpoint "$work/model1" --prompt 10 --prompt 777 --count 2 --tokens 60 --out "$work/text$n"
+    cmp "$work/text1" "$work/text$n" || fail "the texts of $n ranks differ from those of one"
+done
+[ "$(wc -l <"$work/text1")" -eq 4 ] || fail "4 texts were asked for"
+echo "ok - 1, 2 and 3 ranks wrote the same texts"
