@@ -16,6 +16,7 @@
 
 #include <stdio.h>
 
+#include "scheduler/cluster/queue.h"
 #include "scheduler/policy/place.h"
 #include "scheduler/policy/right.h"
 #include "scheduler/policy/scale.h"
@@ -39,6 +40,7 @@ struct search {
     int32_t seat_count;
 };
 
+static int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
 static bool is_owed(const struct search *s) { return s->taker.standing.band == BAND_GUARANTEED; }
 
 /* ---- who may be made to leave ---- */
@@ -294,6 +296,16 @@ static const char *seat_text(const struct search *s, const struct runner *k, cha
     return buffer;
 }
 
+/* " (and others with it 96)", where the plan takes more than the job could alone. */
+static const char *crowd_text(const struct search *s, int64_t taken, char *buffer, size_t size) {
+    struct taker alone = s->taker;
+    alone.crowd = 0;
+    buffer[0] = '\0';
+    if (taken > right_measure(&alone, s->p->shares.node_size) && s->taker.crowd > s->taker.demand->gpus)
+        snprintf(buffer, size, " (and others that wait with it %lld)", (long long)s->taker.crowd - s->taker.demand->gpus);
+    return buffer;
+}
+
 struct toll { int64_t gpus, lost_gpu_s; };
 
 static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t taker_id) {
@@ -302,15 +314,15 @@ static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t t
     const struct runner *k = victims_at(&s->victims, i);
     enum leaving leaving = s->victims.leaving[s->victims.items[i]];
     enum right right = right_over(&s->taker, k);
-    char seat[64];
+    char seat[64], crowd[64];
     const struct job *taker = s->taker.job;
     const struct queue *to = &p->c->queues[taker->queue], *from = &p->c->queues[k->job->queue];
     struct event *e = plan_stop(p, k->job, causes[leaving], p->now_ms + k->job->grace_ms, taker_id);
     plan_text(p, e,
-              "%s: job %lld of queue %s (guaranteed %lld) needs %d GPUs; job %lld of queue %s, which uses %lld and is guaranteed %lld, "
+              "%s: job %lld of queue %s (guaranteed %lld) needs %d GPUs%s; job %lld of queue %s, which uses %lld and is guaranteed %lld, "
               "%s%s; the plan takes %lld GPUs and about %lld GPU-seconds of work",
               rule_of(leaving, right), (long long)taker_id, to->name, (long long)share_guarantee(p->c, taker->queue),
-              s->taker.demand->gpus, (long long)k->job->id, from->name, (long long)from->gpus_used,
+              s->taker.demand->gpus, crowd_text(s, toll.gpus, crowd, sizeof crowd), (long long)k->job->id, from->name, (long long)from->gpus_used,
               (long long)share_guarantee(p->c, k->job->queue), reason_text(k, leaving, right),
               seat_text(s, k, seat, sizeof seat), (long long)toll.gpus,
               (long long)toll.lost_gpu_s);
@@ -349,6 +361,32 @@ static bool fits_with_what_goes(struct search *s) {
 
 static bool is_first(const struct pass *p, int32_t queue) { return !p->standings.in_use[queue] && share_guarantee(p->c, queue) > 0; }
 
+/* May those be counted with the gang's who stand no worse: is what is free for it free for them, and do they not wait for each other? */
+static bool is_of_crowd(const struct pass *p, const struct wait_brief *b, const struct demand *d, int32_t level) {
+    const struct demand *other = &p->c->index.wait_shapes[b->shape].slot.demand;
+    return b->gpus && b->level <= level && (!other->filter || other->filter == d->filter) &&
+           (!p->c->index.user_limits || queue_effective(p->c, b->queue).max_running_per_user == INT64_MAX);
+}
+
+/* Of what a queue's jobs ask for, what it could use, on ground no worse. */
+static int64_t useful(const struct pass *p, int32_t queue, enum band band, int64_t asked) {
+    int64_t under_limit = share_limit(p->c, queue) - p->room.queue_used[queue], entitled = p->shares.entitled[queue] - p->standings.in_use[queue];
+    int64_t most = band == BAND_BORROWED ? under_limit : least_of(under_limit, entitled);
+    return most <= 0 || queue_closed_by(p->c, queue) >= 0 ? 0 : least_of(asked, most);
+}
+
+/* The GPUs that all together wait for who stand no worse than the gang. */
+static int64_t crowd_of(const struct pass *p, const struct demand *d, struct standing standing) {
+    const struct cluster_index *x = &p->c->index;
+    int64_t *asked = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *asked), crowd = 0;
+    for (int32_t i = 0; i < x->class_count; i++)
+        if (is_of_crowd(p, &x->briefs[i], d, standing.level))
+            asked[x->briefs[i].queue] += x->briefs[i].gpus;
+    for (int32_t q = 0; q < p->c->queue_count; q++)
+        crowd += useful(p, q, standing.band, asked[q]);
+    return crowd;
+}
+
 static struct taker taker_of(const struct pass *p, const struct job *j, const struct demand *d) {
     return (struct taker){.c = p->c, .job = j, .demand = d, .standing = standing_of(&p->standings, d),
                           .waited_ms = p->now_ms - j->queued_ms, .is_first = is_first(p, j->queue)};
@@ -374,6 +412,7 @@ bool preempt_for(struct pass *p, const struct job *j, const struct demand *d) {
     bool found = fits_with_what_goes(&s);
     if (!found) {
         s.split = place_split(&p->room, &least);
+        s.taker.crowd = crowd_of(p, &least, s.taker.standing);
         s.measure = right_measure(&s.taker, p->shares.node_size);
         victims_init(&s.victims, p, &least);
         size_t mark = room_mark(&p->room);
