@@ -214,10 +214,45 @@ static void take_all_borrowers(struct search *s) {
             victims_take(&s->victims, i);
 }
 
+/* Those within a queue that is over its limit with the gang: its own, and those of its siblings who borrow what it is owed. */
+static bool get_below_limits(struct search *s) {
+    const struct cluster *c = s->p->c;
+    for (int32_t q = s->taker.job->queue; q >= 0; q = c->queues[q].parent) {
+        int64_t over = s->p->room.queue_used[q] + s->taker.demand->gpus - c->queues[q].limit;
+        if (c->queues[q].limit != NO_LIMIT && over > 0 && !victims_take_within(&s->victims, q, over))
+            return false;
+    }
+    return true;
+}
+
+static bool make_room(struct search *s, const struct split *split, bool limits_first) {
+    struct victims_mark mark = victims_mark(&s->victims);
+    bool made = (!limits_first || get_below_limits(s)) && victims_take_cheapest(&s->victims, split) && get_below_limits(s);
+    if (!made)
+        victims_forget(&s->victims, mark);
+    return made;
+}
+
+/* Where limits are in the way, those who make room may get below them too, and those who get below them may make room: the cheaper. */
+static bool make_room_cheaply(struct search *s, const struct split *split) {
+    struct victims_mark mark = victims_mark(&s->victims);
+    bool limited = share_over_limit(s->p->c, s->p->room.queue_used, s->taker.job->queue, s->taker.demand->gpus) >= 0;
+    if (!make_room(s, split, false))
+        return limited && make_room(s, split, true);
+    if (!limited)
+        return true;
+    int64_t price = victims_price(&s->victims);
+    victims_forget(&s->victims, mark);
+    if (make_room(s, split, true) && victims_price(&s->victims) < price)
+        return true;
+    victims_forget(&s->victims, mark);
+    return make_room(s, split, false);
+}
+
 static bool try_split(struct search *s, const struct split *split) {
-    size_t mark = room_mark(&s->p->room);
+    struct victims_mark mark = victims_mark(&s->victims);
     bool repacking = s->attempt == REPACKING;
-    if (!victims_take_cheapest(&s->victims, split))
+    if (!make_room_cheaply(s, split))
         return false;
     if (repacking)
         take_all_borrowers(s);
@@ -322,7 +357,8 @@ static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t t
               "%s: job %lld of queue %s (guaranteed %lld) needs %d GPUs%s; job %lld of queue %s, which uses %lld and is guaranteed %lld, "
               "%s%s; the plan takes %lld GPUs and about %lld GPU-seconds of work",
               rule_of(leaving, right), (long long)taker_id, to->name, (long long)share_guarantee(p->c, taker->queue),
-              s->taker.demand->gpus, crowd_text(s, toll.gpus, crowd, sizeof crowd), (long long)k->job->id, from->name, (long long)from->gpus_used,
+              s->taker.demand->gpus, crowd_text(s, toll.gpus, crowd, sizeof crowd), (long long)k->job->id, from->name,
+              (long long)from->gpus_used,
               (long long)share_guarantee(p->c, k->job->queue), reason_text(k, leaving, right),
               seat_text(s, k, seat, sizeof seat), (long long)toll.gpus,
               (long long)toll.lost_gpu_s);
@@ -370,7 +406,8 @@ static bool is_of_crowd(const struct pass *p, const struct wait_brief *b, const 
 
 /* Of what a queue's jobs ask for, what it could use, on ground no worse. */
 static int64_t useful(const struct pass *p, int32_t queue, enum band band, int64_t asked) {
-    int64_t under_limit = share_limit(p->c, queue) - p->room.queue_used[queue], entitled = p->shares.entitled[queue] - p->standings.in_use[queue];
+    int64_t under_limit = share_limit(p->c, queue) - p->room.queue_used[queue];
+    int64_t entitled = p->shares.entitled[queue] - p->standings.in_use[queue];
     int64_t most = band == BAND_BORROWED ? under_limit : least_of(under_limit, entitled);
     return most <= 0 || queue_closed_by(p->c, queue) >= 0 ? 0 : least_of(asked, most);
 }
@@ -394,9 +431,11 @@ static struct taker taker_of(const struct pass *p, const struct job *j, const st
 
 bool preempt_may(const struct pass *p, const struct demand *d) {
     struct taker t = {.demand = d, .standing = standing_of(&p->standings, d), .is_first = is_first(p, d->queue)};
+    int32_t over = share_over_limit(p->c, p->room.queue_used, d->queue, d->gpus_min);
     const struct offer *own = &p->standings.offers[d->queue];
-    struct offer others = p->standings.offered;
-    int64_t free = p->room.index.gpus + p->standings.going_gpus;
+    struct offer others = over >= 0 ? standings_offered_within(&p->standings, p->c, over) : p->standings.offered;
+    int64_t free = over >= 0 ? p->c->queues[over].limit - p->room.queue_used[over] : p->room.index.gpus;
+    free += p->standings.going_gpus;
     others.unguaranteed -= own->unguaranteed;
     for (int level = 0; level < JOB_LEVELS; level++)
         others.borrowed[level] -= own->borrowed[level];

@@ -61,14 +61,15 @@ def a_short_cut_of_the_cable_touches_nothing(c):
 
 
 def a_long_cut_requeues_and_never_runs_twice(c):
-    job = c.submit("-g", 1, "--", "sh", "-c", "[ $MUSTER_ATTEMPT -gt 1 ] && exit 0; while :; do date +%s.%N >>alive.1; sleep 0.05; done")
+    breathe = "[ $MUSTER_ATTEMPT -gt 1 ] && exit 0; while :; do date +%s.%N >>alive.1; sleep 0.05; done"
+    job = c.submit("-g", 1, "--", "sh", "-c", breathe)
     where = c.wait_state(job, "RUNNING")["nodes"][0]
     if where == "worker0":
         # musterd lives there: its own worker reaches it without the cable.
         c.admin("drain", "worker0", "--reason", "the cable of another is to be cut")
         c.muster("cancel", job)
         c.wait_final(job)
-        job = c.submit("-g", 1, "--", "sh", "-c", "[ $MUSTER_ATTEMPT -gt 1 ] && exit 0; while :; do date +%s.%N >>alive.1; sleep 0.05; done")
+        job = c.submit("-g", 1, "--", "sh", "-c", breathe)
         where = c.wait_state(job, "RUNNING")["nodes"][0]
         c.admin("resume", "worker0")
     cable(c, "cut", where)
