@@ -131,6 +131,18 @@ int collective_all_reduce_finish(struct collective *c, struct error *err) {
     return noted(c, c->way->all_reduce_finish(c->state, err));
 }
 
+int collective_all_to_all(struct collective *c, const float *out, const int64_t *sends, float *in, const int64_t *receives,
+                          struct error *err) {
+    if (control_is_mpi)
+        return noted(c, mpi_all_to_all(out, sends, in, receives, err));
+    memcpy(in, out, (size_t)sends[0] * sizeof *in);
+    return 0;
+}
+
+int collective_gather_slices(struct collective *c, float *values, const int64_t *slices, struct error *err) {
+    return control_is_mpi ? noted(c, mpi_gather_slices(values, slices, err)) : 0;
+}
+
 int collective_sum(struct collective *c, double *values, int count, struct error *err) {
     return control_is_mpi ? noted(c, mpi_sum(values, count, err)) : 0;
 }

@@ -60,6 +60,12 @@ void collective_abort(struct collective *c, int exit_code) __attribute__((noretu
 int collective_all_reduce_begin(struct collective *c, float *values, int64_t count, struct error *err);
 int collective_all_reduce_finish(struct collective *c, struct error *err);
 
+/* In host memory whatever the way. all_to_all: `out` holds sends[r] values for each rank r, one after the other; `in` gets receives[r] from
+ * each. gather_slices: `values` is cut into slices of slices[r] values; each rank has its own and gets the others. */
+int collective_all_to_all(struct collective *c, const float *out, const int64_t *sends, float *in, const int64_t *receives,
+                          struct error *err);
+int collective_gather_slices(struct collective *c, float *values, const int64_t *slices, struct error *err);
+
 /* Small things, in host memory whatever the way. */
 int collective_sum(struct collective *c, double *values, int count, struct error *err);
 int collective_max(struct collective *c, int64_t *values, int count, struct error *err);

@@ -20,6 +20,8 @@ int mpi_max(int64_t *values, int count, struct error *err);
 int mpi_broadcast(void *bytes, size_t size, int root, struct error *err);
 int mpi_barrier(struct error *err);
 int mpi_all_gather(const void *bytes, size_t size, void *all, struct error *err);
+int mpi_all_to_all(const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err);
+int mpi_gather_slices(float *values, const int64_t *slices, struct error *err);
 int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err);
 
 extern const struct collective_way mpi_way;     /* state NULL */

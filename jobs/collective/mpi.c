@@ -73,6 +73,39 @@ int mpi_all_gather(const void *bytes, size_t size, void *all, struct error *err)
     return check(MPI_Allgather(bytes, (int)size, MPI_BYTE, all, (int)size, MPI_BYTE, MPI_COMM_WORLD), "all-gather", err);
 }
 
+/* Counts and where each rank's values begin, as MPI wants them. Freed by the caller. */
+static int *counts_of(const int64_t *values, int ranks, int **at) {
+    int *counts = xcalloc((size_t)ranks, sizeof *counts);
+    *at = xcalloc((size_t)ranks + 1, sizeof **at);
+    for (int r = 0; r < ranks; r++) {
+        counts[r] = (int)values[r];
+        (*at)[r + 1] = (*at)[r] + counts[r];
+    }
+    return counts;
+}
+
+int mpi_all_to_all(const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err) {
+    int ranks, *out_at, *in_at;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    int *out_counts = counts_of(sends, ranks, &out_at), *in_counts = counts_of(receives, ranks, &in_at);
+    int rc = check(MPI_Alltoallv(out, out_counts, out_at, MPI_FLOAT, in, in_counts, in_at, MPI_FLOAT, MPI_COMM_WORLD), "all-to-all", err);
+    free(out_counts);
+    free(out_at);
+    free(in_counts);
+    free(in_at);
+    return rc;
+}
+
+int mpi_gather_slices(float *values, const int64_t *slices, struct error *err) {
+    int ranks, *at;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    int *counts = counts_of(slices, ranks, &at);
+    int rc = check(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values, counts, at, MPI_FLOAT, MPI_COMM_WORLD), "all-gather", err);
+    free(counts);
+    free(at);
+    return rc;
+}
+
 int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err) {
     int rank, ranks, total = 0, mine = (int)size;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);

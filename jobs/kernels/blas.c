@@ -4,6 +4,8 @@
 #include <omp.h>
 #include <stdio.h>
 
+#include "jobs/kernels/vector_math.h"
+
 enum { PARALLEL_OPENMP = 2 };   /* what openblas_get_parallel() says of the OpenMP build */
 
 void blas_check(void) {
@@ -17,5 +19,20 @@ const char *blas_describe(char *buffer, unsigned long size) {
     sscanf(openblas_get_config(), "%31s %31s", name, version);   /* "OpenBLAS 0.3.21 NO_LAPACKE ..." */
     snprintf(buffer, size, "%s %s %s, %d thread%s", name, version, openblas_get_corename(), omp_get_max_threads(),
              omp_get_max_threads() == 1 ? "" : "s");
+    return buffer;
+}
+
+static const char *kernel_version(void) {
+#ifdef KERNELS_HAVE_VERSIONS
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        return "x86-64-v4";
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return "x86-64-v3";
+#endif
+    return "portable";
+}
+
+const char *blas_arithmetic(char *buffer, unsigned long size) {
+    snprintf(buffer, size, "%s, %s", openblas_get_corename(), kernel_version());
     return buffer;
 }

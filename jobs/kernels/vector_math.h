@@ -12,6 +12,7 @@
 /* One source, one binary: the loader picks the widest version that the CPU runs. Not under sanitizers, whose runtime isn't ready when the
  * loader asks. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define KERNELS_HAVE_VERSIONS
 #define KERNEL_VERSIONS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define KERNEL_VERSIONS

@@ -136,9 +136,9 @@ static json_t *config_json(const struct gpt_config *c) {
 }
 
 static json_t *manifest_json(const struct checkpoint_state *state, json_t *files) {
-    return json_pack("{s:i, s:I, s:{s:I, s:I, s:I}, s:O}", "format", FORMAT_VERSION, "step", (json_int_t)state->step, "training", "seed",
-                     (json_int_t)state->seed, "batch", (json_int_t)state->batch, "data_crc32", (json_int_t)state->data_checksum, "files",
-                     files);
+    return json_pack("{s:i, s:I, s:{s:I, s:I, s:I, s:I, s:s}, s:O}", "format", FORMAT_VERSION, "step", (json_int_t)state->step, "training",
+                     "seed", (json_int_t)state->seed, "batch", (json_int_t)state->batch, "data_crc32", (json_int_t)state->data_checksum,
+                     "shards", (json_int_t)state->shards, "arithmetic", state->arithmetic, "files", files);
 }
 
 static int write_files(const char *folder, const struct checkpoint_state *state, const struct gpt *g, float *momentum, float *variance,
@@ -280,13 +280,16 @@ static json_t *load_json(const char *folder, const char *name, struct error *err
 
 static int parse_manifest(const char *folder, json_t *manifest, struct checkpoint_state *state, json_t **files, struct error *err) {
     int format = 0;
-    json_int_t step = 0, seed = 0, batch = 0, data = 0;
-    if (json_unpack(manifest, "{s:i, s:I, s:{s:I, s:I, s:I}, s:o}", "format", &format, "step", &step, "training", "seed", &seed, "batch",
-                    &batch, "data_crc32", &data, "files", files) != 0)
+    json_int_t step = 0, seed = 0, batch = 0, data = 0, shards = 0;
+    const char *arithmetic = "";
+    if (json_unpack(manifest, "{s:i, s:I, s:{s:I, s:I, s:I, s?I, s?s}, s:o}", "format", &format, "step", &step, "training", "seed", &seed,
+                    "batch", &batch, "data_crc32", &data, "shards", &shards, "arithmetic", &arithmetic, "files", files) != 0)
         return error_set(err, ERR_IO, "%s/%s isn't a manifest", folder, manifest_file);
     if (format != FORMAT_VERSION)
         return error_set(err, ERR_IO, "%s/%s has format %d; this program reads %d", folder, manifest_file, format, FORMAT_VERSION);
-    *state = (struct checkpoint_state){.step = step, .seed = (uint64_t)seed, .batch = batch, .data_checksum = (uint32_t)data};
+    *state = (struct checkpoint_state){.step = step, .seed = (uint64_t)seed, .batch = batch, .data_checksum = (uint32_t)data,
+                                       .shards = shards};
+    snprintf(state->arithmetic, sizeof state->arithmetic, "%s", arithmetic);
     return 0;
 }
 

@@ -24,6 +24,8 @@ struct checkpoint_state {
     uint64_t seed;
     int64_t batch;       /* sequences a step, over all ranks */
     uint32_t data_checksum;
+    int64_t shards;      /* of a batch; 0: sums depend on the number of ranks */
+    char arithmetic[48]; /* what computed it: with shards the bits depend on nothing else. "" in checkpoints from before there was that */
 };
 
 /* Writes the checkpoint of state->step and then removes all but the newest CHECKPOINTS_KEPT. On failure nothing that was there is lost. */

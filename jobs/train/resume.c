@@ -2,12 +2,18 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "jobs/kernels/blas.h"
 
 struct checkpoint_state resume_state(const struct trainer *t) {
-    return (struct checkpoint_state){.step = t->step,
-                                     .seed = (uint64_t)t->settings->seed,
-                                     .batch = t->settings->batch,
-                                     .data_checksum = t->corpus.checksum};
+    struct checkpoint_state now = {.step = t->step,
+                                   .seed = (uint64_t)t->settings->seed,
+                                   .batch = t->settings->batch,
+                                   .data_checksum = t->corpus.checksum,
+                                   .shards = t->settings->shards};
+    blas_arithmetic(now.arithmetic, sizeof now.arithmetic);
+    return now;
 }
 
 static int check_model(const struct trainer *t, const struct gpt_config *found, const char *path, struct error *err) {
@@ -21,10 +27,24 @@ static int check_model(const struct trainer *t, const struct gpt_config *found, 
                      asked->context);
 }
 
+/* An exact training goes on exactly, or not unasked. */
+static int check_arithmetic(const struct trainer *t, const struct checkpoint_state *found, const char *path, struct error *err) {
+    struct checkpoint_state now = resume_state(t);
+    if (!now.shards || !found->shards || t->settings->allow_inexact || !strcmp(found->arithmetic, now.arithmetic))
+        return 0;
+    return error_set(err, ERR_CONFLICT,
+                     "%s was computed with %s, and this machine computes with %s: the bits would differ. Run on the same kind of CPU, or say "
+                     "--allow-inexact",
+                     path, found->arithmetic, now.arithmetic);
+}
+
 static void warn_of_changes(const struct trainer *t, const struct checkpoint_state *found) {
     struct checkpoint_state now = resume_state(t);
     if (found->data_checksum != now.data_checksum)
         fprintf(stderr, "warning: the text isn't the one that the checkpoint was trained on\n");
+    if (now.shards && found->shards != now.shards)
+        fprintf(stderr, "warning: the checkpoint was trained with %" PRId64 " shards a batch, not %" PRId64 ": the roundings will be others\n",
+                found->shards, now.shards);
     if (found->seed != now.seed || found->batch != now.batch)
         fprintf(stderr, "warning: the checkpoint was trained with --seed %" PRIu64 " --batch %" PRId64 ": the samples will be others\n",
                 found->seed, found->batch);
@@ -41,6 +61,8 @@ static int load(struct trainer *t, struct error *err) {
     if (rc < 0 || !path)
         return rc;
     rc = check_model(t, &config, path, err);
+    if (rc == 0)
+        rc = check_arithmetic(t, &found, path, err);
     if (rc == 0)
         rc = checkpoint_read(path, &t->gpt, t->momentum, t->variance, err);
     if (rc == 0) {

@@ -1,8 +1,12 @@
 #include "jobs/train/settings.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "jobs/collective/tree.h"
 
 #define FIELD(name) offsetof(struct train_settings, name)
 
@@ -26,6 +30,10 @@ static const struct option_row rows[] = {
     {"metrics", 0, OPTION_TEXT, FIELD(metrics), "FILE", "append a line of JSON a step"},
     {"threads", 0, OPTION_INT, FIELD(threads), "N", "threads a rank (OMP_NUM_THREADS, or the cores shared among the node's ranks)"},
     {"collective", 0, OPTION_TEXT, FIELD(collective), "KIND", "auto, local, mpi or nccl (auto)"},
+    {"reduce", 0, OPTION_TEXT, FIELD(reduce), "HOW", "fast; or exact: the same bits on any number of ranks, whenever it changes (fast)"},
+    {"shards", 0, OPTION_INT, FIELD(shards), "N", "of a batch, with exact: a power of two, and no more ranks than that (8, or what divides --batch)",
+     .min = 1, .max = TREE_SHARDS_MAX},
+    {"allow-inexact", 0, OPTION_FLAG, FIELD(allow_inexact), NULL, "resume an exact training though this machine computes otherwise"},
     {"dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, "print parameters, memory and operations, and end"},
     {"help", 'h', OPTION_FLAG, FIELD(help), NULL, "print this"},
     {"version", 0, OPTION_FLAG, FIELD(version), NULL, "print the version"},
@@ -34,7 +42,8 @@ static const struct option_row rows[] = {
 void settings_help(void) {
     puts("usage: muster-train --data FILE [options]\n"
          "       mpirun -np 4 muster-train --data FILE [options]\n"
-         "Trains a GPT over bytes, data parallel over the ranks. A seed gives the same training on any number of ranks, to rounding.\n");
+         "Trains a GPT over bytes, data parallel over the ranks. A seed gives the same training on any number of ranks: to rounding, or, with\n"
+         "--reduce exact, to the bit.\n");
     options_help(rows, stdout);
 }
 
@@ -42,10 +51,28 @@ static int check_positive(const char *name, double value, struct error *err) {
     return isfinite(value) && value > 0 ? 0 : error_set(err, ERR_INVALID, "--%s must be larger than 0, not %g", name, value);
 }
 
+/* Unasked, as many shards as divide the batch, up to eight. */
+static int choose_reduce(struct train_settings *s, struct error *err) {
+    bool exact = !strcmp(s->reduce, "exact");
+    if (!exact && strcmp(s->reduce, "fast") != 0)
+        return error_set(err, ERR_INVALID, "--reduce is exact or fast, not '%s'", s->reduce);
+    if (s->shards && !exact)
+        return error_set(err, ERR_INVALID, "--shards goes with --reduce exact");
+    if (s->shards & (s->shards - 1))
+        return error_set(err, ERR_INVALID, "--shards must be a power of two, not %" PRId64, s->shards);
+    if (s->shards && s->batch % s->shards)
+        return error_set(err, ERR_INVALID, "--batch %" PRId64 " can't be cut into %" PRId64 " shards of equal size", s->batch, s->shards);
+    if (exact && !s->shards)
+        for (s->shards = 8; s->batch % s->shards; s->shards /= 2) {}
+    return 0;
+}
+
 static int check(struct train_settings *s, struct error *err) {
     s->model = (struct gpt_config){
         .context = (int)s->context, .layers = (int)s->layers, .heads = (int)s->heads, .channels = (int)s->channels};
     int rc = gpt_config_check(&s->model, err);
+    if (rc == 0)
+        rc = choose_reduce(s, err);
     if (rc == 0)
         rc = collective_parse_kind(s->collective, &s->kind, err);
     if (rc == 0)
@@ -81,6 +108,7 @@ int settings_parse(struct train_settings *s, int argc, char **argv, struct error
                                  .weight_decay = 0.1,
                                  .clip = 1.0,
                                  .collective = "auto",
+                                 .reduce = "fast",
                                  .checkpoint_every = 100,
                                  .log_every = 10};
     int operands = argc, rc = options_parse(rows, argc, argv, 1, s, &operands, err);

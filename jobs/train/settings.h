@@ -15,9 +15,10 @@ struct train_settings {
     int64_t layers, heads, channels, context;
     int64_t batch, steps, warm_up, seed;
     double learning_rate, weight_decay, clip;
-    const char *checkpoint, *metrics, *collective;
+    const char *checkpoint, *metrics, *collective, *reduce;
+    int64_t shards;                 /* of a batch, each with a gradient of its own; 0 unless exact */
     int64_t checkpoint_every, eval_every, log_every, threads;
-    bool dry_run, help, version;
+    bool dry_run, help, version, allow_inexact;
 
     struct gpt_config model;        /* from the four above */
     enum collective_kind kind;      /* from collective */

@@ -9,6 +9,9 @@
 #include "jobs/train/train.h"
 
 static int check_batch(const struct trainer *t, struct error *err) {
+    if (t->settings->shards && t->settings->shards < t->group->size)
+        return error_set(err, ERR_INVALID, "%d ranks are more than the %" PRId64 " shards of a batch: raise --shards, to a power of two that "
+                         "divides --batch %" PRId64, t->group->size, t->settings->shards, t->settings->batch);
     if (t->settings->batch < t->group->size)
         return error_set(err, ERR_INVALID, "--batch %" PRId64 " can't be shared among %d ranks: give each a sequence at least",
                          t->settings->batch, t->group->size);
@@ -26,13 +29,24 @@ static int check_same_text(struct trainer *t, struct error *err) {
     return collective_agree(t->group, rc, err);
 }
 
+/* Of the gradients: by shards the tree has them. */
+static void share_batch(struct trainer *t) {
+    const struct train_settings *s = t->settings;
+    t->tree.count = t->gpt.count;
+    if (s->shards) {
+        t->share = (int)(s->batch / s->shards);
+        return;
+    }
+    t->share_first = (int)(s->batch * t->group->rank / t->group->size);
+    t->share = (int)(s->batch * (t->group->rank + 1) / t->group->size) - t->share_first;
+    t->gradient = xcalloc((size_t)t->gpt.count, sizeof *t->gradient);
+}
+
 static void allocate(struct trainer *t) {
     const struct train_settings *s = t->settings;
     size_t T = (size_t)s->context;
-    t->share_first = (int)(s->batch * t->group->rank / t->group->size);
-    t->share = (int)(s->batch * (t->group->rank + 1) / t->group->size) - t->share_first;
     gpt_init(&t->gpt, &s->model);
-    t->gradient = xcalloc((size_t)t->gpt.count, sizeof *t->gradient);
+    share_batch(t);
     t->momentum = xcalloc((size_t)t->gpt.count, sizeof *t->momentum);
     t->variance = xcalloc((size_t)t->gpt.count, sizeof *t->variance);
     t->tokens = xcalloc((size_t)t->share, T);
@@ -62,7 +76,9 @@ void trainer_close(struct trainer *t) {
     gpt_pass_free(t->pass);
     free(t->tokens);
     free(t->targets);
-    free(t->gradient);
+    if (!t->settings->shards)
+        free(t->gradient);
+    tree_release(&t->tree);
     free(t->momentum);
     free(t->variance);
     gpt_release(&t->gpt);
@@ -72,8 +88,9 @@ void trainer_close(struct trainer *t) {
 void trainer_print_plan(const struct train_settings *s, int ranks) {
     struct gpt g;
     gpt_init_layout(&g, &s->model);
-    int64_t share = (s->batch + ranks - 1) / ranks, mib = 1 << 20;
-    int64_t state_bytes = 4 * g.count * (int64_t)sizeof(float), pass_bytes = gpt_pass_bytes(&s->model, (int)share, s->model.context);
+    int64_t share = s->shards ? s->batch / s->shards : (s->batch + ranks - 1) / ranks, mib = 1 << 20;
+    int64_t gradients = s->shards ? tree_most_blocks((int)s->shards, ranks, 0) : 1;
+    int64_t state_bytes = (3 + gradients) * g.count * (int64_t)sizeof(float), pass_bytes = gpt_pass_bytes(&s->model, (int)share, s->model.context);
     double flops = gpt_training_flops_per_token(&s->model, s->model.context);
     char state[32], pass[32];
     printf("parameters        %" PRId64 "\n", g.count);

@@ -12,14 +12,9 @@
 #include "jobs/kernels/kernels.h"
 #include "jobs/model/checksum.h"
 #include "jobs/train/bigram.h"
+#include "jobs/train/gradient.h"
 #include "jobs/train/metrics.h"
 #include "jobs/train/resume.h"
-
-/* What the ranks tell each other each step: the loss of their share, and whether they were asked to stop. */
-struct report {
-    double loss_sum;
-    int64_t request;
-};
 
 static bool is_first(const struct trainer *t) { return t->group->rank == 0; }
 
@@ -40,48 +35,10 @@ static double learning_rate(const struct train_settings *s, int64_t step) {
     return s->learning_rate * (0.1 + 0.9 * 0.5 * (1 + cos(M_PI * fmin(done, 1))));
 }
 
-struct reduction {
-    struct trainer *trainer;
-    struct error *err;
-    int rc;
-};
-
-static void reduce_stretch(void *context, int64_t at, int64_t count) {
-    struct reduction *r = context;
-    if (r->rc == 0)
-        r->rc = collective_all_reduce_begin(r->trainer->group, r->trainer->gradient + at, count, r->err);
-}
-
-/* The mean gradient of the whole batch, on every rank. */
-static int compute_gradient(struct trainer *t, double *loss_sum, double *wait_ms, struct error *err) {
-    const struct train_settings *s = t->settings;
-    struct reduction reduction = {.trainer = t, .err = err};
-    int T = s->model.context;
-    for (int i = 0; i < t->share; i++)
-        corpus_sample(&t->corpus, (uint64_t)s->seed, t->step, t->share_first + i, T, t->tokens + (size_t)i * T, t->targets + (size_t)i * T);
-    memset(t->gradient, 0, (size_t)t->gpt.count * sizeof *t->gradient);
-    *loss_sum = gpt_forward(&t->gpt, t->pass, t->tokens, t->targets, t->share, 1.0f / (float)(s->batch * T));
-    gpt_backward(&t->gpt, t->pass, t->tokens, t->gradient, reduce_stretch, &reduction);
-    int64_t waits_us = clock_boot_us();
-    if (reduction.rc == 0)
-        reduction.rc = collective_all_reduce_finish(t->group, err);
-    *wait_ms = (double)(clock_boot_us() - waits_us) / 1e3;
-    return reduction.rc;
-}
-
-/* Sums the losses in order of ranks, and takes the maximum of the requests: from here all ranks know the same. */
-static int exchange_reports(struct trainer *t, double loss_sum, double *loss, int64_t *request, struct error *err) {
-    struct report mine = {.loss_sum = loss_sum, .request = harness_checkpoint_request(t->harness)};
-    struct report *all = xcalloc((size_t)t->group->size, sizeof *all);
-    int rc = collective_all_gather(t->group, &mine, sizeof mine, all, err);
-    *loss = 0;
-    *request = 0;
-    for (int r = 0; rc == 0 && r < t->group->size; r++) {
-        *loss += all[r].loss_sum / (double)(t->settings->batch * t->settings->model.context);
-        *request = all[r].request > *request ? all[r].request : *request;
-    }
-    free(all);
-    return rc;
+/* The maximum of the requests: from here all ranks know the same. */
+static int exchange_requests(struct trainer *t, int64_t *request, struct error *err) {
+    *request = harness_checkpoint_request(t->harness);
+    return collective_max(t->group, request, 1, err);
 }
 
 static void update_weights(struct trainer *t, double norm, double rate) {
@@ -101,10 +58,9 @@ static void update_weights(struct trainer *t, double norm, double rate) {
 
 static int run_step(struct trainer *t, struct metrics *m, int64_t *request, struct error *err) {
     int64_t begin_us = clock_boot_us();
-    double loss_sum;
-    int rc = compute_gradient(t, &loss_sum, &m->wait_ms, err);
+    int rc = gradient_compute(t, &m->loss, &m->wait_ms, err);
     if (rc == 0)
-        rc = exchange_reports(t, loss_sum, &m->loss, request, err);
+        rc = exchange_requests(t, request, err);
     if (rc < 0)
         return rc;
     m->gradient_norm = sqrt(sum_of_squares(t->gradient, t->gpt.count));
@@ -146,28 +102,10 @@ static void tell_step(struct trainer *t, const struct metrics *m) {
                m->learning_rate, m->gradient_norm, m->tokens_per_second, text_duration((int64_t)(eta_s * 1e3), left, sizeof left));
 }
 
-/* The mean loss over all held-out windows, shared among the ranks. */
-static int evaluate(struct trainer *t, double *loss, int64_t *bytes, struct error *err) {
-    int T = t->settings->model.context, used = 0;
-    int64_t windows = corpus_held_windows(&t->corpus, T);
-    double sum = 0;
-    for (int64_t w = t->group->rank; w < windows; w += t->group->size) {
-        corpus_held_window(&t->corpus, w, T, t->tokens + (size_t)used * T, t->targets + (size_t)used * T);
-        if (++used == t->share || w + t->group->size >= windows) {
-            sum += gpt_forward(&t->gpt, t->pass, t->tokens, t->targets, used, 0);
-            used = 0;
-        }
-    }
-    int rc = collective_sum(t->group, &sum, 1, err);
-    *bytes = windows * T;
-    *loss = sum / (double)*bytes;
-    return rc;
-}
-
 static int tell_held_out(struct trainer *t, bool at_end, struct error *err) {
     double loss;
     int64_t bytes;
-    int rc = evaluate(t, &loss, &bytes, err);
+    int rc = gradient_held_out(t, &loss, &bytes, err);
     if (rc < 0 || !is_first(t))
         return rc;
     printf("held-out loss %.4f nats/byte at step %" PRId64 ", over %" PRId64 " bytes that were not trained on\n", loss, t->step, bytes);

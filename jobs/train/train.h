@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "jobs/collective/collective.h"
+#include "jobs/collective/tree.h"
 #include "jobs/harness/harness.h"
 #include "jobs/model/gpt.h"
 #include "jobs/train/corpus.h"
@@ -19,10 +20,11 @@ struct trainer {
     struct corpus corpus;
 
     struct gpt gpt;
-    float *gradient, *momentum, *variance;   /* of the gpt's layout */
+    float *gradient, *momentum, *variance;   /* of the gpt's layout; with shards, the gradient is one of the tree's arrays */
+    struct tree_sum tree;
     int64_t step;                            /* done; weights and moments are those after it */
 
-    int share_first, share;                  /* this rank's samples of each batch */
+    int share_first, share;                  /* this rank's samples of each batch; with shards, a shard's: share_first is 0 */
     uint8_t *tokens, *targets;               /* [share, context] */
     struct gpt_pass *pass;
 

@@ -1,0 +1,92 @@
+#!/bin/sh
+# --reduce exact: 1, 2, 3, 4, 6 and 8 ranks give the same bits of all parameters and the same losses after 20 steps; so do 10 steps, a
+# preemption, and the rest on another number of ranks; and kill -9 in the middle, resumed from the last checkpoint. Real mpirun. Exit: 0, 1, or 77
+# where something is missing.
+set -eu
+bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
+for program in muster-train mpirun; do
+    [ -x "$bin/$program" ] || command -v "$program" >/dev/null || { echo "skipped: there is no $program"; exit 77; }
+done
+
+work=$(mktemp -d /tmp/muster-exact.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+export TMPDIR="$work" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES
+seq 1 9000 >"$work/text"
+
+fail() {
+    echo "not ok - $*"
+    exit 1
+}
+
+train() { # RANKS NAME OPTIONS...: 20 steps into $work/NAME, whatever of them is done already
+    n=$1 name=$2
+    shift 2
+    mpirun --oversubscribe --bind-to none -np "$n" "$bin/muster-train" "$work/text" --layers 2 --channels 48 --heads 3 --context 33 \
+        --batch 24 --steps 20 --reduce exact --shards 8 --threads 1 --metrics "$work/$name.jsonl" --checkpoint "$work/$name" \
+        --checkpoint-every 0 "$@" >"$work/$name.log" 2>&1
+}
+
+sums() { # NAME: of weights and moments
+    (cd "$work/$1/step-00000020" && sha256sum model.safetensors optimizer.safetensors)
+}
+
+losses() { sed -E 's/.*"step":([0-9]+),"loss":([0-9.e+-]+),.*"gradient_norm":([0-9.e+-]+).*/\1 \2 \3/' "$work/$1.jsonl"; }
+
+same() { # NAME WHAT: as one rank did it
+    sums "$1" >"$work/a"
+    cmp -s "$work/a" "$work/sums" || fail "$2: other parameters than on one rank"
+    losses "$1" >"$work/a"
+    cmp -s "$work/a" "$work/losses" || { diff "$work/a" "$work/losses"; fail "$2: other losses than on one rank"; }
+    grep -o 'held-out loss.*' "$work/$1.log" | head -1 >"$work/a"
+    cmp -s "$work/a" "$work/held" || fail "$2: another held-out loss than on one rank"
+    echo "ok - $2"
+}
+
+train 1 one || fail "$(cat "$work/one.log")"
+sums one >"$work/sums"
+losses one >"$work/losses"
+grep -o 'held-out loss.*' "$work/one.log" | head -1 >"$work/held"
+[ "$(wc -l <"$work/losses")" -eq 20 ] || fail "one rank wrote $(wc -l <"$work/losses") losses, not 20"
+
+for n in 2 3 4 6 8; do
+    train $n "on$n" || fail "$(cat "$work/on$n.log")"
+    same "on$n" "$n ranks"
+done
+train 3 threads --threads 2 || fail "$(cat "$work/threads.log")"
+same threads "3 ranks of 2 threads"
+
+# Preempted somewhere on 4 ranks, by a signal that mpirun passes on; then on 3.
+train 4 preempted &
+pid=$!
+until [ -s "$work/preempted.jsonl" ]; do
+    kill -0 "$pid" 2>/dev/null || fail "the training to be preempted ended by itself: $(cat "$work/preempted.log")"
+    sleep 0.02
+done
+pkill -USR1 -f "^mpirun .*/preempted " || true
+wait $pid || fail "a preempted training exits with 0"
+step=$(sed -n 's/.*yielding after step //p' "$work/preempted.log")
+[ -n "$step" ] || fail "it was not preempted: $(cat "$work/preempted.log")"
+train 3 preempted || fail "$(cat "$work/preempted.log")"
+grep -q "resumed from .* step $step of 20" "$work/preempted.log" || fail "it did not resume at step $step"
+same preempted "$step steps on 4 ranks, and the rest on 3"
+
+# Killed at some moment, with a checkpoint each 3 steps, and resumed on another number of ranks.
+for after in 0.3 0.6 0.9; do
+    train 2 "killed$after" --checkpoint-every 3 &
+    pid=$!
+    sleep "$after"
+    pkill -9 -f "^[^ ]*(muster-train|mpirun) .*/killed$after " 2>/dev/null || true
+    wait $pid 2>/dev/null || true
+    train 6 "killed$after" --checkpoint-every 3 || fail "$(cat "$work/killed$after.log")"
+    same "killed$after" "kill -9 after $after s on 2 ranks, the rest on 6"
+done
+
+# What can't be exact is refused.
+train 9 many && fail "9 ranks share 8 shards"
+grep -q '9 ranks are more than the 8 shards' "$work/many.log" || fail "9 ranks: $(cat "$work/many.log")"
+sed -i 's/"arithmetic": "[^"]*"/"arithmetic": "Abacus, 1 thread"/' "$work/one/step-00000020/manifest.json"
+train 1 one --steps 21 && fail "it resumed what another machine computed"
+grep -q 'was computed with Abacus, 1 thread' "$work/one.log" || fail "another machine: $(cat "$work/one.log")"
+train 1 one --steps 21 --allow-inexact || fail "--allow-inexact: $(cat "$work/one.log")"
+echo "ok - ranks beyond the shards and another machine's bits are refused"
