@@ -136,5 +136,6 @@ void conv_backward(float *din, float *dweight, float *dbias, const float *dout, 
     if (din)
         backward_input(din, dout, weight, N, s);
     backward_weight(dweight, dout, in, N, s);
-    backward_bias(dbias, dout, N, s);
+    if (dbias)
+        backward_bias(dbias, dout, N, s);
 }

@@ -62,7 +62,8 @@ void dense_backward(float *din, float *dweight, float *dbias, const float *dout,
 
 /* Convolution with stride 1. An image lies with its channels last: in [N,height,width,inputs], weight [kernel,kernel,inputs,outputs],
  * bias [outputs], out [N,height',width',outputs] where height' = height + 2*padding - kernel + 1 and width' likewise, both at least 1;
- * 0 <= padding < kernel. din may be NULL where it isn't wanted. The results don't depend on the number of threads. */
+ * 0 <= padding < kernel. bias and dbias may be NULL (there is none), and din where it isn't wanted. The results don't depend on the number
+ * of threads. */
 struct conv {
     int height, width, inputs, outputs, kernel, padding;
 };
