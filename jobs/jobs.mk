@@ -19,7 +19,7 @@ $(OBJ)/jobs/%.o: CFLAGS += -fopenmp
 $(OBJ)/jobs/collective/mpi.o: CFLAGS += $(MPI_COMPILE)
 
 comma := ,
-JOBS_LIBS := -fopenmp $(MPI_LINK) $(if $(BLAS_DIR),-L$(BLAS_DIR) -Wl$(comma)-rpath$(comma)$(BLAS_DIR)) -lopenblas -ljansson -lm -ldl
+JOBS_LIBS := -fopenmp $(MPI_LINK) $(if $(BLAS_DIR),-L$(BLAS_DIR) -Wl$(comma)-rpath$(comma)$(BLAS_DIR)) -lopenblas -ljansson -lz -lm -ldl
 
 # From the top of the dependency order to its bottom.
 JOBS_BASE := $(foreach d,jobs/collective jobs/harness jobs/model jobs/kernels common,$(call layer,$(d)))

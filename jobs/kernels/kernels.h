@@ -56,6 +56,47 @@ void linear_decode(float *out, const float *in, const float *weight, const float
 /* logits [V] = in [C] * wte [V,C] transposed, one row. */
 void head_decode(float *logits, const float *in, const float *wte, int C, int V);
 
+/* linear, with results that don't depend on the number of threads. din may be NULL where it isn't wanted. */
+void dense_forward(float *out, const float *in, const float *weight, const float *bias, int N, int K, int M);
+void dense_backward(float *din, float *dweight, float *dbias, const float *dout, const float *in, const float *weight, int N, int K, int M);
+
+/* Convolution with stride 1. An image lies with its channels last: in [N,height,width,inputs], weight [kernel,kernel,inputs,outputs],
+ * bias [outputs], out [N,height',width',outputs] where height' = height + 2*padding - kernel + 1 and width' likewise, both at least 1;
+ * 0 <= padding < kernel. bias and dbias may be NULL (there is none), and din where it isn't wanted. The results don't depend on the number
+ * of threads. */
+struct conv {
+    int height, width, inputs, outputs, kernel, padding;
+};
+void conv_forward(float *out, const float *in, const float *weight, const float *bias, int N, const struct conv *s);
+void conv_backward(float *din, float *dweight, float *dbias, const float *dout, const float *in, const float *weight, int N,
+                   const struct conv *s);
+
+/* Batch normalisation (Ioffe and Szegedy, 2015) of N samples of `pixels` rows of C channels. In training:
+ *   sums [N,2,C] of the samples -> sum_pairwise: row 0 is the batch's -> statistics over count = N * pixels values a channel -> forward;
+ *   backward_sums [N,2,C] -> sum_pairwise: row 0 is dbias [C], then dweight [C] -> backward.
+ * Ranks that hold equal powers of two of the samples get the bits of one rank if they add their rows 0 by the same tree.
+ * In evaluation: forward, with running statistics. variance is the biased one. backward may work in place of dout. */
+void batchnorm_sums(double *sums, const float *in, int N, int pixels, int C);
+void batchnorm_statistics(float *mean, float *variance, const double *sums, int64_t count, int C);
+void batchnorm_forward(float *out, const float *in, const float *weight, const float *bias, const float *mean, const float *variance, int N,
+                       int pixels, int C);
+void batchnorm_backward_sums(double *sums, const float *dout, const float *in, const float *mean, const float *variance, int N, int pixels,
+                             int C);
+void batchnorm_backward(float *din, const float *dout, const float *in, const float *weight, const float *mean, const float *variance,
+                        const double *sums, int64_t count, int N, int pixels, int C);
+
+/* rows[0] becomes the sum of N rows of count numbers: neighbours first, then pairs of pairs. The other rows are used up. */
+void sum_pairwise(double *rows, int N, int count);
+
+/* Max pooling over 2x2 pixels of in [N,height,width,C]; height and width are even. winner [N,height/2,width/2,C] says which of the four it
+ * was, for the backward. */
+void max_pool_forward(float *out, uint8_t *winner, const float *in, int N, int height, int width, int C);
+void max_pool_backward(float *din, const float *dout, const uint8_t *winner, int N, int height, int width, int C);
+
+/* max(x, 0), in place. The backward takes the gradient d of the output to that of the input, in place. */
+void relu_forward(float *x, int64_t count);
+void relu_backward(float *d, const float *out, int64_t count);
+
 /* losses[n] = -log softmax(logits[n])[targets[n]]. Where scale is not zero, logits become the gradient of scale * sum(losses). */
 void cross_entropy(float *losses, float *logits, const uint8_t *targets, int N, int V, float scale);
 
@@ -74,5 +115,8 @@ double sum_of_squares(const float *x, int64_t count);
 void linear_forward_reference(float *out, const float *in, const float *weight, const float *bias, int N, int K, int M);
 void head_forward_reference(float *logits, const float *in, const float *wte, int N, int C, int V);
 void attention_forward_reference(float *out, float *lse, const float *qkv, int B, int T, int C, int H);
+void conv_forward_reference(float *out, const float *in, const float *weight, const float *bias, int N, const struct conv *s);
+void conv_backward_reference(float *din, float *dweight, float *dbias, const float *dout, const float *in, const float *weight, int N,
+                             const struct conv *s);
 
 #endif

@@ -14,6 +14,11 @@ $(BENCH)/bench_policy: $(addprefix $(OBJ)/tests/bench/,bench_policy.o bench_load
 	$(call link,$(COMMON_LIBS) -lm)
 $(BENCH)/bench_policy: LDFLAGS += -Wl,--wrap=place_gang   # its calls are counted
 
+$(BENCH)/bench_cnn: $(OBJ)/tests/bench/bench_cnn.o $(OBJ)/tests/bench/bench_numbers.o $(call layer,jobs/model) $(call layer,jobs/kernels) \
+                    $(call layer,common)
+	$(call link,$(JOBS_LIBS))
+$(OBJ)/tests/bench/bench_cnn.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
+
 .PHONY: bench bench-control bench-policy
 bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd muster-worker muster muster-train)
 	@BIN=$(BIN) tests/bench/control $(BENCH)/bench_control $(BENCH)/stamp
