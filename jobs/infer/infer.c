@@ -19,7 +19,7 @@ struct inference {
     struct harness *harness;
     struct collective *group;
     struct requests requests;
-    struct gpt gpt;
+    struct model model;
     struct gpt_cache *cache;
     FILE *out;                           /* rank 0, or NULL */
     int64_t tokens_before, tokens_total;   /* of all ranks: before this round, and in all */
@@ -27,16 +27,18 @@ struct inference {
 };
 
 /* Rank 0 finds the checkpoint and reads its weights. */
-static int load(struct inference *i, struct gpt_config *config, int64_t *step, struct error *err) {
+static int load(struct inference *i, struct model_config *config, int64_t *step, struct error *err) {
     char *path = NULL;
     struct checkpoint_state state;
     int rc = checkpoint_find(i->settings->checkpoint, &path, &state, config, err);
     if (rc == 0 && !path)
         return error_set(err, ERR_NOT_FOUND, "there is no checkpoint in %s: train first, with muster-train --checkpoint %s",
                          i->settings->checkpoint, i->settings->checkpoint);
+    if (rc == 0 && config->kind != MODEL_GPT)
+        rc = error_set(err, ERR_INVALID, "%s is of a model that classifies images: muster-infer generates text, from a GPT", path);
     if (rc == 0) {
-        gpt_init(&i->gpt, config);
-        rc = checkpoint_read(path, &i->gpt, NULL, NULL, err);
+        model_init(&i->model, config);
+        rc = checkpoint_read(path, &i->model, NULL, NULL, err);
         *step = state.step;
     }
     free(path);
@@ -44,14 +46,14 @@ static int load(struct inference *i, struct gpt_config *config, int64_t *step, s
 }
 
 static int share_model(struct inference *i, int64_t *step, struct error *err) {
-    struct gpt_config config = {0};
+    struct model_config config = {0};
     int rc = collective_agree(i->group, i->group->rank == 0 ? load(i, &config, step, err) : 0, err);
     if (rc == 0)
         rc = collective_broadcast(i->group, &config, sizeof config, 0, err);
     if (rc == 0 && i->group->rank != 0)
-        gpt_init(&i->gpt, &config);
+        model_init(&i->model, &config);
     if (rc == 0)
-        rc = collective_broadcast(i->group, i->gpt.weights, (size_t)i->gpt.count * sizeof(float), 0, err);
+        rc = collective_broadcast(i->group, i->model.weights, (size_t)i->model.count * sizeof(float), 0, err);
     return rc;
 }
 
@@ -98,7 +100,7 @@ static int run_round(struct inference *i, size_t first, uint8_t *text, struct er
     size_t mine = first + (size_t)i->group->rank, total = requests_total(&i->requests), *lengths, length = 0;
     char *all;
     if (mine < total) {
-        generate(&i->gpt, i->cache, &s->sampling, mine, requests_prompt(&i->requests, mine), text, tell, i);
+        generate(&i->model.gpt, i->cache, &s->sampling, mine, requests_prompt(&i->requests, mine), text, tell, i);
         length = (size_t)s->tokens;
     }
     int rc = collective_gather(i->group, text, length, &all, &lengths, err);
@@ -139,14 +141,14 @@ int infer_run(const struct infer_settings *s, struct harness *h, struct collecti
         rc = collective_agree(group, open_out(&i, err), err);
     if (rc == 0) {
         if (group->rank == 0)
-            printf("model of %" PRId64 " parameters, trained for %" PRId64 " steps\n\n", i.gpt.count, step);
-        i.cache = gpt_cache_new(&i.gpt);
+            printf("model of %" PRId64 " parameters, trained for %" PRId64 " steps\n\n", i.model.count, step);
+        i.cache = gpt_cache_new(&i.model.gpt);
         rc = answer_all(&i, err);
     }
     if (i.out && fclose(i.out) != 0 && rc == 0)
         rc = error_set_errno(err, ERR_IO, "writing %s", s->out);
     gpt_cache_free(i.cache);
-    gpt_release(&i.gpt);
+    model_release(&i.model);
     requests_release(&i.requests);
     return rc;
 }

@@ -84,15 +84,15 @@ static int write_json(const char *folder, const char *name, const json_t *docume
 }
 
 /* The model's tensors with their values in `arrays`; names get the prefix of their array. Freed by free_tensors. */
-static struct safetensor *list_tensors(const struct gpt *g, float *const *arrays, const char *const *prefixes, size_t array_count) {
-    size_t each = (size_t)gpt_tensor_count(g);
+static struct safetensor *list_tensors(const struct model *m, float *const *arrays, const char *const *prefixes, size_t array_count) {
+    size_t each = (size_t)model_tensor_count(m);
     struct safetensor *list = xcalloc(each * array_count, sizeof *list);
     for (size_t a = 0; a < array_count; a++)
         for (size_t i = 0; i < each; i++) {
-            struct gpt_tensor t = gpt_tensor_at(g, (int)i);
+            struct model_tensor t = model_tensor_at(m, (int)i);
             list[a * each + i] = (struct safetensor){.name = xasprintf("%s%s", prefixes[a], t.name),
                                                      .dimensions = t.dimensions,
-                                                     .shape = {t.shape[0], t.shape[1]},
+                                                     .shape = {t.shape[0], t.shape[1], t.shape[2], t.shape[3]},
                                                      .values = arrays[a] + t.at};
         }
     return list;
@@ -105,11 +105,11 @@ static void free_tensors(struct safetensor *list, size_t count) {
 }
 
 /* Reads or writes one file of arrays. files non-NULL: write, and record it. */
-static int transfer(const char *folder, const char *name, const struct gpt *g, float *const *arrays, const char *const *prefixes,
+static int transfer(const char *folder, const char *name, const struct model *m, float *const *arrays, const char *const *prefixes,
                     size_t array_count, json_t *files, struct error *err) {
     char *path = xasprintf("%s/%s", folder, name);
-    size_t count = array_count * (size_t)gpt_tensor_count(g);
-    struct safetensor *tensors = list_tensors(g, arrays, prefixes, array_count);
+    size_t count = array_count * (size_t)model_tensor_count(m);
+    struct safetensor *tensors = list_tensors(m, arrays, prefixes, array_count);
     int64_t size = 0;
     uint32_t checksum = 0;
     int rc = files ? safetensors_write(path, tensors, count, &size, &checksum, err) : safetensors_read(path, tensors, count, err);
@@ -120,19 +120,12 @@ static int transfer(const char *folder, const char *name, const struct gpt *g, f
     return rc;
 }
 
-static int transfer_weights(const char *folder, const struct gpt *g, json_t *files, struct error *err) {
-    return transfer(folder, weights_file, g, (float *[]){g->weights}, (const char *[]){""}, 1, files, err);
+static int transfer_weights(const char *folder, const struct model *m, json_t *files, struct error *err) {
+    return transfer(folder, weights_file, m, (float *[]){m->weights}, (const char *[]){""}, 1, files, err);
 }
 
-static int transfer_optimizer(const char *folder, const struct gpt *g, float *momentum, float *variance, json_t *files, struct error *err) {
-    return transfer(folder, optimizer_file, g, (float *[]){momentum, variance}, (const char *[]){"momentum.", "variance."}, 2, files, err);
-}
-
-static json_t *config_json(const struct gpt_config *c) {
-    return json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:b, s:n, s:n}", "architectures", "GPT2LMHeadModel", "model_type",
-                     "gpt2", "vocab_size", GPT_VOCABULARY, "n_positions", c->context, "n_embd", c->channels, "n_layer", c->layers, "n_head",
-                     c->heads, "activation_function", "gelu_new", "layer_norm_epsilon", 1e-5, "tie_word_embeddings", 1, "bos_token_id",
-                     "eos_token_id");
+static int transfer_optimizer(const char *folder, const struct model *m, float *momentum, float *variance, json_t *files, struct error *err) {
+    return transfer(folder, optimizer_file, m, (float *[]){momentum, variance}, (const char *[]){"momentum.", "variance."}, 2, files, err);
 }
 
 static json_t *manifest_json(const struct checkpoint_state *state, json_t *files) {
@@ -141,14 +134,14 @@ static json_t *manifest_json(const struct checkpoint_state *state, json_t *files
                      "shards", (json_int_t)state->shards, "arithmetic", state->arithmetic, "files", files);
 }
 
-static int write_files(const char *folder, const struct checkpoint_state *state, const struct gpt *g, float *momentum, float *variance,
+static int write_files(const char *folder, const struct checkpoint_state *state, const struct model *m, float *momentum, float *variance,
                        struct error *err) {
-    json_t *files = json_object(), *config = config_json(&g->config);
+    json_t *files = json_object(), *config = model_config_json(&m->config);
     int rc = write_json(folder, config_file, config, files, err);
     if (rc == 0)
-        rc = transfer_weights(folder, g, files, err);
+        rc = transfer_weights(folder, m, files, err);
     if (rc == 0)
-        rc = transfer_optimizer(folder, g, momentum, variance, files, err);
+        rc = transfer_optimizer(folder, m, momentum, variance, files, err);
     if (rc == 0) {
         json_t *manifest = manifest_json(state, files);
         rc = write_json(folder, manifest_file, manifest, NULL, err);
@@ -216,13 +209,13 @@ static void remove_all_but_newest(const char *dir, int64_t current) {
     free(steps);
 }
 
-int checkpoint_write(const char *dir, const struct checkpoint_state *state, const struct gpt *g, float *momentum, float *variance,
+int checkpoint_write(const char *dir, const struct checkpoint_state *state, const struct model *m, float *momentum, float *variance,
                      struct error *err) {
     char *folder = xasprintf("%s/%s", dir, writing);
     remove_folder(folder);   /* of a run that was killed while writing */
     int rc = make_folders(folder, err);
     if (rc == 0)
-        rc = write_files(folder, state, g, momentum, variance, err);
+        rc = write_files(folder, state, m, momentum, variance, err);
     if (rc == 0)
         rc = commit(dir, folder, state->step, err);
     if (rc == 0)
@@ -293,25 +286,19 @@ static int parse_manifest(const char *folder, json_t *manifest, struct checkpoin
     return 0;
 }
 
-static int parse_config(const char *folder, struct gpt_config *config, struct error *err) {
+static int parse_config(const char *folder, struct model_config *config, struct error *err) {
     json_t *document = load_json(folder, config_file, err);
     if (!document)
         return ERR_IO;
-    int vocabulary = 0, rc = 0;
-    if (json_unpack(document, "{s:i, s:i, s:i, s:i, s:i}", "vocab_size", &vocabulary, "n_positions", &config->context, "n_embd",
-                    &config->channels, "n_layer", &config->layers, "n_head", &config->heads) != 0)
-        rc = error_set(err, ERR_IO, "%s/%s lacks one of vocab_size, n_positions, n_embd, n_layer, n_head", folder, config_file);
-    else if (vocabulary != GPT_VOCABULARY)
-        rc = error_set(err, ERR_IO, "%s/%s: vocab_size is %d; this program reads models over %d bytes", folder, config_file, vocabulary,
-                       GPT_VOCABULARY);
-    else if ((rc = gpt_config_check(config, err)) < 0)
+    int rc = model_config_read(document, config, err);
+    if (rc < 0)
         error_wrap(err, "%s/%s", folder, config_file);
     json_decref(document);
     return rc;
 }
 
 /* 0 if the checkpoint is whole. */
-static int examine(const char *folder, struct checkpoint_state *state, struct gpt_config *config, struct error *err) {
+static int examine(const char *folder, struct checkpoint_state *state, struct model_config *config, struct error *err) {
     json_t *manifest = load_json(folder, manifest_file, err), *files = NULL;
     if (!manifest)
         return ERR_IO;
@@ -323,7 +310,7 @@ static int examine(const char *folder, struct checkpoint_state *state, struct gp
     return rc == 0 ? parse_config(folder, config, err) : rc;
 }
 
-int checkpoint_find(const char *dir, char **path, struct checkpoint_state *state, struct gpt_config *config, struct error *err) {
+int checkpoint_find(const char *dir, char **path, struct checkpoint_state *state, struct model_config *config, struct error *err) {
     int64_t *steps;
     int count = list_steps(dir, &steps, err), rc = count < 0 ? count : 0;
     *path = NULL;
@@ -343,9 +330,9 @@ int checkpoint_find(const char *dir, char **path, struct checkpoint_state *state
     return rc;
 }
 
-int checkpoint_read(const char *path, struct gpt *g, float *momentum, float *variance, struct error *err) {
-    int rc = transfer_weights(path, g, NULL, err);
+int checkpoint_read(const char *path, struct model *m, float *momentum, float *variance, struct error *err) {
+    int rc = transfer_weights(path, m, NULL, err);
     if (rc == 0 && momentum)
-        rc = transfer_optimizer(path, g, momentum, variance, NULL, err);
+        rc = transfer_optimizer(path, m, momentum, variance, NULL, err);
     return rc;
 }

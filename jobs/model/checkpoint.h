@@ -1,6 +1,6 @@
 /* Checkpoints of a training: weights, the optimiser's two moments, and where it stood. Independent of the number of ranks.
  *
- *     DIR/step-00000120/config.json             the model's shape, as Hugging Face's GPT-2 has it
+ *     DIR/step-00000120/config.json             the model's shape; that of a GPT as Hugging Face's GPT-2 has it
  *                       model.safetensors       the weights, under GPT-2's names
  *                       optimizer.safetensors   the moments, as momentum.NAME and variance.NAME
  *                       manifest.json           written last: step, what was trained on, size and CRC-32 of each file
@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
-#include "jobs/model/gpt.h"
+#include "jobs/model/model.h"
 
 enum { CHECKPOINTS_KEPT = 2 };
 
@@ -29,15 +29,15 @@ struct checkpoint_state {
 };
 
 /* Writes the checkpoint of state->step and then removes all but the newest CHECKPOINTS_KEPT. On failure nothing that was there is lost. */
-int checkpoint_write(const char *dir, const struct checkpoint_state *state, const struct gpt *g, float *momentum, float *variance,
+int checkpoint_write(const char *dir, const struct checkpoint_state *state, const struct model *m, float *momentum, float *variance,
                      struct error *err);
 
 /* Finds the newest whole checkpoint. Prints a warning on stderr for each newer one that is damaged, naming the file. *path (freed by the
  * caller) is NULL where DIR has no checkpoint or doesn't exist. Where it has some but none is whole: an error, so that nobody trains from
  * scratch unasked. */
-int checkpoint_find(const char *dir, char **path, struct checkpoint_state *state, struct gpt_config *config, struct error *err);
+int checkpoint_find(const char *dir, char **path, struct checkpoint_state *state, struct model_config *config, struct error *err);
 
 /* Reads a checkpoint that checkpoint_find found into arrays of its config's size; momentum and variance NULL: the weights only. */
-int checkpoint_read(const char *path, struct gpt *g, float *momentum, float *variance, struct error *err);
+int checkpoint_read(const char *path, struct model *m, float *momentum, float *variance, struct error *err);
 
 #endif

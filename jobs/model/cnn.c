@@ -80,17 +80,17 @@ int cnn_tensor_count(const struct cnn *c) {
     return stages * tensors_of_a_stage(c) + mlp_tensor_count(&c->dense) + (c->config.batch_norm ? 2 * stages : 0);
 }
 
-static struct mlp_tensor vector_tensor(int64_t at, int64_t count, const char *of, int stage, const char *part) {
-    struct mlp_tensor t = {.dimensions = 1, .shape = {count}, .at = at, .count = count};
+static struct model_tensor vector_tensor(int64_t at, int64_t count, const char *of, int stage, const char *part) {
+    struct model_tensor t = {.dimensions = 1, .shape = {count}, .at = at, .count = count};
     snprintf(t.name, sizeof t.name, "%s.%d.%s", of, stage, part);
     return t;
 }
 
-static struct mlp_tensor stage_tensor(const struct cnn *c, int stage, int part) {
+static struct model_tensor stage_tensor(const struct cnn *c, int stage, int part) {
     const struct conv *s = &c->convs[stage];
     int64_t at = stage_at(c, stage), after = at + conv_count(s), M = s->outputs;
     if (part == 0) {
-        struct mlp_tensor t = {.dimensions = 4, .shape = {s->kernel, s->kernel, s->inputs, M}, .at = at, .count = after - at};
+        struct model_tensor t = {.dimensions = 4, .shape = {s->kernel, s->kernel, s->inputs, M}, .at = at, .count = after - at};
         snprintf(t.name, sizeof t.name, "conv.%d.weight", stage);
         return t;
     }
@@ -99,7 +99,7 @@ static struct mlp_tensor stage_tensor(const struct cnn *c, int stage, int part) 
     return part == 1 ? vector_tensor(after, M, "bn", stage, "weight") : vector_tensor(after + M, M, "bn", stage, "bias");
 }
 
-struct mlp_tensor cnn_tensor_at(const struct cnn *c, int i) {
+struct model_tensor cnn_tensor_at(const struct cnn *c, int i) {
     int parts = tensors_of_a_stage(c), in_stages = c->config.stages * parts, in_dense = mlp_tensor_count(&c->dense);
     if (i < in_stages)
         return stage_tensor(c, i / parts, i % parts);
@@ -113,7 +113,7 @@ struct mlp_tensor cnn_tensor_at(const struct cnn *c, int i) {
 
 void cnn_randomize(const struct cnn *c, float *weights, uint64_t seed) {
     for (int i = 0; i < cnn_tensor_count(c); i++) {
-        struct mlp_tensor t = cnn_tensor_at(c, i);
+        struct model_tensor t = cnn_tensor_at(c, i);
         float deviation = t.dimensions == 4 ? sqrtf(2.0f / (float)(t.shape[0] * t.shape[1] * t.shape[2])) : 0;
         float base = !strncmp(t.name, "bn.", 3) && (strstr(t.name, "weight") || strstr(t.name, "running_var")) ? 1 : 0;
         for (int64_t k = 0; k < t.count; k++)
@@ -269,7 +269,7 @@ static void backward_stage(const struct cnn *c, int stage, const float *weights,
                   weights + at, p->used, conv);
 }
 
-void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, float *gradient, mlp_ready_fn *ready,
+void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, float *gradient, model_ready_fn *ready,
                   void *context) {
     int last = c->config.stages - 1;
     assert(p->scale != 0);

@@ -42,7 +42,7 @@ int cnn_config_check(const struct cnn_config *config, struct error *err);
 void cnn_init(struct cnn *c, const struct cnn_config *config);
 
 int cnn_tensor_count(const struct cnn *c);
-struct mlp_tensor cnn_tensor_at(const struct cnn *c, int i);
+struct model_tensor cnn_tensor_at(const struct cnn *c, int i);
 
 /* As mlp_randomize; norms 1 and 0; running statistics those of numbers with mean 0 and variance 1. */
 void cnn_randomize(const struct cnn *c, float *weights, uint64_t seed);
@@ -60,7 +60,7 @@ struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct 
 
 /* Adds the gradient of the last forward to `gradient`, and scale * samples times the batch's statistics (so with scale = 1 / the samples of
  * a step, a step's shares add up to an average). ready as in mlp_backward, from the array's end to its beginning. */
-void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, float *gradient, mlp_ready_fn *ready,
+void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, float *gradient, model_ready_fn *ready,
                   void *context);
 
 /* Moves the running statistics by `rate` (0.1 is usual) towards those in the gradient. The variance is the biased one. */

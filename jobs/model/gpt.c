@@ -70,15 +70,15 @@ int64_t gpt_final_at(const struct gpt *g) { return gpt_block_at(g, g->config.lay
 
 int gpt_tensor_count(const struct gpt *g) { return 2 + g->config.layers * GPT_PART_COUNT + 2; }
 
-static struct gpt_tensor tensor(int64_t at, int64_t rows, int64_t columns) {
+static struct model_tensor tensor(int64_t at, int64_t rows, int64_t columns) {
     if (rows == 0)
-        return (struct gpt_tensor){.dimensions = 1, .shape = {columns}, .at = at, .count = columns};
-    return (struct gpt_tensor){.dimensions = 2, .shape = {rows, columns}, .at = at, .count = rows * columns};
+        return (struct model_tensor){.dimensions = 1, .shape = {columns}, .at = at, .count = columns};
+    return (struct model_tensor){.dimensions = 2, .shape = {rows, columns}, .at = at, .count = rows * columns};
 }
 
-struct gpt_tensor gpt_tensor_at(const struct gpt *g, int i) {
+struct model_tensor gpt_tensor_at(const struct gpt *g, int i) {
     int64_t C = g->config.channels;
-    struct gpt_tensor t;
+    struct model_tensor t;
     int after_blocks = i - 2 - g->config.layers * GPT_PART_COUNT;
     if (i < 2) {
         t = i == 0 ? tensor(0, GPT_VOCABULARY, C) : tensor(GPT_VOCABULARY * C, g->config.context, C);
@@ -99,7 +99,7 @@ struct gpt_tensor gpt_tensor_at(const struct gpt *g, int i) {
 void gpt_randomize(struct gpt *g, uint64_t seed) {
     float base = 0.02f * sqrtf(768.0f / (float)g->config.channels);
     for (int i = 0; i < gpt_tensor_count(g); i++) {
-        struct gpt_tensor t = gpt_tensor_at(g, i);
+        struct model_tensor t = gpt_tensor_at(g, i);
         bool norm = t.dimensions == 1 && strstr(t.name, "ln_") && strstr(t.name, "weight");
         float deviation = strstr(t.name, "c_proj") ? base / sqrtf(2.0f * (float)g->config.layers) : base;
         for (int64_t k = 0; k < t.count; k++)

@@ -12,8 +12,9 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "jobs/model/tensor.h"
 
-enum { GPT_VOCABULARY = 256, GPT_TENSOR_NAME_MAX = 48 };
+enum { GPT_VOCABULARY = 256 };
 
 struct gpt_config {
     int context;    /* most positions of a sequence */
@@ -47,14 +48,8 @@ void gpt_release(struct gpt *g);
 void gpt_randomize(struct gpt *g, uint64_t seed);
 
 /* Tensor i of gpt_tensor_count(), for checkpoints and for the optimiser. */
-struct gpt_tensor {
-    char name[GPT_TENSOR_NAME_MAX];
-    int dimensions;      /* 1 or 2; matrices decay, vectors don't */
-    int64_t shape[2];
-    int64_t at, count;   /* in the array of parameters */
-};
 int gpt_tensor_count(const struct gpt *g);
-struct gpt_tensor gpt_tensor_at(const struct gpt *g, int i);
+struct model_tensor gpt_tensor_at(const struct gpt *g, int i);
 
 /* Where the parts lie in the array of parameters: wte and wpe, block l, and the final norm. */
 int64_t gpt_block_at(const struct gpt *g, int layer);
@@ -72,8 +67,7 @@ double gpt_forward(const struct gpt *g, struct gpt_pass *p, const uint8_t *token
 
 /* Adds the gradient of the last forward to `gradient`. As soon as a stretch of it is final, ready(context, at, count) is called, from the
  * last block to the first, then for the embeddings: whoever reduces gradients between ranks can begin while the rest is computed. */
-typedef void gpt_ready_fn(void *context, int64_t at, int64_t count);
-void gpt_backward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, float *gradient, gpt_ready_fn *ready, void *context);
+void gpt_backward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, float *gradient, model_ready_fn *ready, void *context);
 
 /* Floating-point operations a token of a training step: forward and backward, products only. */
 double gpt_training_flops_per_token(const struct gpt_config *config, int positions);

@@ -149,7 +149,7 @@ static void block_backward(const struct gpt *g, int l, struct gpt_pass *p, const
                        b->ln_1_mean, b->ln_1_rstd, N, C);
 }
 
-void gpt_backward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, float *gradient, gpt_ready_fn *ready, void *context) {
+void gpt_backward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, float *gradient, model_ready_fn *ready, void *context) {
     int N = p->rows, C = g->config.channels, last = g->config.layers - 1;
     int64_t final_at = gpt_final_at(g);
     head_backward(p->d_branch, gradient, p->logits, p->ln_f, g->weights, N, C, GPT_VOCABULARY);

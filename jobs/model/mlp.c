@@ -42,19 +42,19 @@ void mlp_init(struct mlp *m, const struct mlp_config *config, int64_t first) {
 
 int mlp_tensor_count(const struct mlp *m) { return 2 * m->config.layers; }
 
-struct mlp_tensor mlp_tensor_at(const struct mlp *m, int i) {
+struct model_tensor mlp_tensor_at(const struct mlp *m, int i) {
     int l = i / 2;
     int64_t K = m->config.sizes[l], M = m->config.sizes[l + 1];
-    struct mlp_tensor t = {.dimensions = 2, .shape = {K, M}, .at = layer_at(m, l), .count = K * M};
+    struct model_tensor t = {.dimensions = 2, .shape = {K, M}, .at = layer_at(m, l), .count = K * M};
     if (i % 2)
-        t = (struct mlp_tensor){.dimensions = 1, .shape = {M}, .at = bias_at(m, l), .count = M};
+        t = (struct model_tensor){.dimensions = 1, .shape = {M}, .at = bias_at(m, l), .count = M};
     snprintf(t.name, sizeof t.name, "fc.%d.%s", l, i % 2 ? "bias" : "weight");
     return t;
 }
 
 void mlp_randomize(const struct mlp *m, float *weights, uint64_t seed) {
     for (int i = 0; i < mlp_tensor_count(m); i++) {
-        struct mlp_tensor t = mlp_tensor_at(m, i);
+        struct model_tensor t = mlp_tensor_at(m, i);
         float deviation = t.dimensions == 2 ? sqrtf(2.0f / (float)t.shape[0]) : 0;
         for (int64_t k = 0; k < t.count; k++)
             weights[t.at + k] = deviation * random_normal(seed, (uint64_t)t.at, (uint64_t)k);
@@ -137,7 +137,7 @@ struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct 
 }
 
 void mlp_backward(const struct mlp *m, const float *weights, struct mlp_pass *p, const float *in, float *gradient, float *din,
-                  mlp_ready_fn *ready, void *context) {
+                  model_ready_fn *ready, void *context) {
     int last = m->config.layers - 1;
     const float *d_out = p->out[last];
     for (int l = last; l >= 0; l--) {

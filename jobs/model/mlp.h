@@ -10,8 +10,9 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "jobs/model/tensor.h"
 
-enum { MLP_LAYERS_MAX = 16, MLP_TENSOR_NAME_MAX = 48, MLP_TENSOR_DIMENSIONS_MAX = 4 };
+enum { MLP_LAYERS_MAX = 16 };
 
 struct mlp_config {
     int layers;
@@ -25,14 +26,6 @@ struct mlp {
     int64_t count;   /* of them */
 };
 
-/* A stretch of the array of parameters, for checkpoints and for the optimiser. */
-struct mlp_tensor {
-    char name[MLP_TENSOR_NAME_MAX];
-    int dimensions;   /* 1 to 4; vectors don't decay */
-    int64_t shape[MLP_TENSOR_DIMENSIONS_MAX];
-    int64_t at, count;
-};
-
 /* What a batch came to: the sum of -log p(label) in nats, and how often the label was the likeliest class. */
 struct mlp_result {
     double loss;
@@ -44,7 +37,7 @@ int mlp_config_check(const struct mlp_config *config, struct error *err);
 void mlp_init(struct mlp *m, const struct mlp_config *config, int64_t first);
 
 int mlp_tensor_count(const struct mlp *m);
-struct mlp_tensor mlp_tensor_at(const struct mlp *m, int i);
+struct model_tensor mlp_tensor_at(const struct mlp *m, int i);
 
 /* By He (2015): weights normal with variance 2 / inputs, biases 0. A function of seed alone. */
 void mlp_randomize(const struct mlp *m, float *weights, uint64_t seed);
@@ -61,9 +54,8 @@ struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct 
 
 /* Adds the gradient of the last forward to `gradient`, and puts that of its input into din [samples, inputs] unless that is NULL.
  * ready(context, at, count), if it isn't NULL, is called as soon as a stretch is final: layer by layer, from the last to the first. */
-typedef void mlp_ready_fn(void *context, int64_t at, int64_t count);
 void mlp_backward(const struct mlp *m, const float *weights, struct mlp_pass *p, const float *in, float *gradient, float *din,
-                  mlp_ready_fn *ready, void *context);
+                  model_ready_fn *ready, void *context);
 
 /* Floating-point operations a sample of a training step, products only; with_din: where the gradient of the input is wanted too. */
 double mlp_training_flops(const struct mlp *m, int with_din);

@@ -17,7 +17,10 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the numbers are writt
 enum { HEADER_MAX = 64 << 20, PIECE = 8 << 20 };
 
 static size_t tensor_bytes(const struct safetensor *t) {
-    return (size_t)t->shape[0] * (size_t)(t->dimensions == 2 ? t->shape[1] : 1) * sizeof(float);
+    size_t bytes = sizeof(float);
+    for (int d = 0; d < t->dimensions; d++)
+        bytes *= (size_t)t->shape[d];
+    return bytes;
 }
 
 /* The header's text, padded by spaces to a multiple of 8 so that the numbers are aligned. */

@@ -7,12 +7,13 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "jobs/model/tensor.h"
 
 struct safetensor {
     const char *name;
-    int dimensions;      /* 1 or 2 */
-    int64_t shape[2];
-    float *values;       /* shape[0] (* shape[1]) floats; read from when writing, written to when reading */
+    int dimensions;      /* 1 to 4 */
+    int64_t shape[MODEL_DIMENSIONS_MAX];
+    float *values;       /* as many floats as the shape says; read from when writing, written to when reading */
 };
 
 /* Writes and fsyncs a new file. *size and *checksum (CRC-32) are those of the whole file. After a failure what was written stays, for the

@@ -8,15 +8,19 @@
 
 static double ms_since(int64_t begin_us) { return (double)(clock_boot_us() - begin_us) / 1e3; }
 
+static void *input_at(struct trainer *t, int i) { return t->inputs + i * t->input_bytes; }
+static uint8_t *targets_at(struct trainer *t, int i) { return t->targets + (size_t)i * (size_t)t->data.targets; }
+
 static void draw_samples(struct trainer *t, int first) {
-    int T = t->settings->model.context;
+    const struct train_settings *s = t->settings;
     for (int i = 0; i < t->share; i++)
-        corpus_sample(&t->corpus, (uint64_t)t->settings->seed, t->step, first + i, T, t->tokens + (size_t)i * T, t->targets + (size_t)i * T);
+        dataset_draw(&t->data, (uint64_t)s->seed, t->step, s->batch, first + i, input_at(t, i), targets_at(t, i));
 }
 
+static int64_t targets_of_batch(const struct trainer *t) { return t->settings->batch * t->data.targets; }
+
 static double forward(struct trainer *t) {
-    const struct train_settings *s = t->settings;
-    return gpt_forward(&t->gpt, t->pass, t->tokens, t->targets, t->share, 1.0f / (float)(s->batch * s->model.context));
+    return model_forward(&t->model, &t->pass, t->inputs, t->targets, t->share, 1.0f / (float)targets_of_batch(t)).loss;
 }
 
 /* ---- fast ---- */
@@ -36,9 +40,9 @@ static void reduce_stretch(void *context, int64_t at, int64_t count) {
 static int compute_share(struct trainer *t, double *loss_sum, double *wait_ms, struct error *err) {
     struct reduction reduction = {.trainer = t, .err = err};
     draw_samples(t, t->share_first);
-    memset(t->gradient, 0, (size_t)t->gpt.count * sizeof *t->gradient);
+    memset(t->gradient, 0, (size_t)t->model.count * sizeof *t->gradient);
     *loss_sum = forward(t);
-    gpt_backward(&t->gpt, t->pass, t->tokens, t->gradient, reduce_stretch, &reduction);
+    model_backward(&t->model, &t->pass, t->inputs, t->gradient, reduce_stretch, &reduction);
     int64_t waits_us = clock_boot_us();
     if (reduction.rc == 0)
         reduction.rc = collective_all_reduce_finish(t->group, err);
@@ -61,7 +65,7 @@ static int compute_shards(struct trainer *t, double *loss_sum, double *wait_ms, 
     for (int shard = first; shard < first + count; shard++) {
         draw_samples(t, shard * t->share);
         losses[shard] = forward(t);
-        gpt_backward(&t->gpt, t->pass, t->tokens, tree_next(&t->tree, shard), NULL, NULL);
+        model_backward(&t->model, &t->pass, t->inputs, tree_next(&t->tree, shard), NULL, NULL);
         tree_added(&t->tree);
     }
     int64_t waits_us = clock_boot_us();
@@ -75,49 +79,58 @@ static int compute_shards(struct trainer *t, double *loss_sum, double *wait_ms, 
 }
 
 int gradient_compute(struct trainer *t, double *loss, double *wait_ms, struct error *err) {
-    const struct train_settings *s = t->settings;
-    int rc = s->shards ? compute_shards(t, loss, wait_ms, err) : compute_share(t, loss, wait_ms, err);
-    *loss /= (double)(s->batch * s->model.context);
+    int rc = t->settings->shards ? compute_shards(t, loss, wait_ms, err) : compute_share(t, loss, wait_ms, err);
+    *loss /= (double)targets_of_batch(t);
     return rc;
 }
 
 /* ---- what was not trained on ---- */
 
-/* The loss of windows first, first + step, ...: as many at a time as a pass holds. */
-static double sum_windows(struct trainer *t, int64_t first, int64_t step) {
-    int T = t->settings->model.context, used = 0;
-    int64_t windows = corpus_held_windows(&t->corpus, T);
-    double sum = 0;
-    for (int64_t w = first; w < windows; w += step) {
-        corpus_held_window(&t->corpus, w, T, t->tokens + (size_t)used * T, t->targets + (size_t)used * T);
-        if (++used == t->share || w + step >= windows) {
-            sum += gpt_forward(&t->gpt, t->pass, t->tokens, t->targets, used, 0);
+/* Of samples first, first + step, ...: as many at a time as a pass holds. */
+static struct model_result sum_held(struct trainer *t, int64_t first, int64_t step) {
+    struct model_result sum = {0};
+    int used = 0;
+    for (int64_t i = first; i < t->data.held_count; i += step) {
+        dataset_held(&t->data, i, input_at(t, used), targets_at(t, used));
+        if (++used == t->share || i + step >= t->data.held_count) {
+            struct model_result part = model_forward(&t->model, &t->pass, t->inputs, t->targets, used, 0);
+            sum.loss += part.loss;
+            sum.correct += part.correct;
             used = 0;
         }
     }
     return sum;
 }
 
-static int sum_by_shards(struct trainer *t, double *sum, struct error *err) {
+static int sum_by_shards(struct trainer *t, double *loss, double *correct, struct error *err) {
     int shards = (int)t->settings->shards, first, count;
-    double *own = xcalloc((size_t)shards, sizeof *own);
+    double *losses = xcalloc((size_t)shards, sizeof *losses);
     tree_share(shards, t->group->size, t->group->rank, &first, &count);
-    for (int shard = first; shard < first + count; shard++)
-        own[shard] = sum_windows(t, shard, shards);
-    int rc = sum_over_shards(t, own, sum, err);
-    free(own);
+    for (int shard = first; shard < first + count; shard++) {
+        struct model_result part = sum_held(t, shard, shards);
+        losses[shard] = part.loss;
+        *correct += (double)part.correct;
+    }
+    int rc = sum_over_shards(t, losses, loss, err);
+    free(losses);
     return rc;
 }
 
-int gradient_held_out(struct trainer *t, double *loss, int64_t *bytes, struct error *err) {
-    int rc = 0;
+int gradient_held_out(struct trainer *t, struct held_out *out, struct error *err) {
+    double loss = 0, correct = 0;
+    int rc;
     if (t->settings->shards) {
-        rc = sum_by_shards(t, loss, err);
+        rc = sum_by_shards(t, &loss, &correct, err);
     } else {
-        *loss = sum_windows(t, t->group->rank, t->group->size);
-        rc = collective_sum(t->group, loss, 1, err);
+        struct model_result part = sum_held(t, t->group->rank, t->group->size);
+        loss = part.loss;
+        correct = (double)part.correct;
+        rc = collective_sum(t->group, &loss, 1, err);
     }
-    *bytes = corpus_held_windows(&t->corpus, t->settings->model.context) * t->settings->model.context;
-    *loss /= (double)*bytes;
+    if (rc == 0)
+        rc = collective_sum(t->group, &correct, 1, err);   /* whole numbers: exact in any order */
+    out->targets = t->data.held_count * t->data.targets;
+    out->loss = loss / (double)out->targets;
+    out->accuracy = correct / (double)out->targets;
     return rc;
 }

@@ -8,7 +8,8 @@
 
 /* Into t->gradient. *loss: the mean over the batch, of nats a target. wait_ms: communication that no computation hid. */
 int gradient_compute(struct trainer *t, double *loss, double *wait_ms, struct error *err);
-/* The mean loss over all held-out windows, shared among the ranks. bytes: how many targets that were. */
-int gradient_held_out(struct trainer *t, double *loss, int64_t *bytes, struct error *err);
+/* Of all held-out samples, shared among the ranks: the mean loss of a target, and of images the share that is classified rightly. */
+struct held_out { double loss, accuracy; int64_t targets; };
+int gradient_held_out(struct trainer *t, struct held_out *out, struct error *err);
 
 #endif

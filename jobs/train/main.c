@@ -23,12 +23,12 @@ static void choose_threads(int64_t asked) {
 }
 
 static void print_start(const struct trainer *t) {
-    char blas[128];
+    char blas[128], model[256], data[96];
     if (t->harness->job > 0)   /* the output of several attempts may stand in one file */
         printf("job %lld, attempt %lld\n", (long long)t->harness->job, (long long)t->harness->attempt);
-    printf("training %lld parameters on %d rank%s (%s), %s; %lld bytes to train on, %lld held out\n", (long long)t->gpt.count,
-           t->group->size, t->group->size == 1 ? "" : "s", t->group->way->name, blas_describe(blas, sizeof blas),
-           (long long)t->corpus.train_size, (long long)t->corpus.held_size);
+    printf("training %s: %lld parameters on %d rank%s (%s), %s; %s\n", model_config_text(&t->settings->model, model, sizeof model),
+           (long long)t->model.trained, t->group->size, t->group->size == 1 ? "" : "s", t->group->way->name,
+           blas_describe(blas, sizeof blas), dataset_text(&t->data, data, sizeof data));
     if (t->group->kind == COLLECTIVE_NCCL)
         printf("the gradients are summed on the GPUs; this version's model kernels run on the CPUs\n");
 }

@@ -10,21 +10,18 @@ struct checkpoint_state resume_state(const struct trainer *t) {
     struct checkpoint_state now = {.step = t->step,
                                    .seed = (uint64_t)t->settings->seed,
                                    .batch = t->settings->batch,
-                                   .data_checksum = t->corpus.checksum,
+                                   .data_checksum = t->data.checksum,
                                    .shards = t->settings->shards};
     blas_arithmetic(now.arithmetic, sizeof now.arithmetic);
     return now;
 }
 
-static int check_model(const struct trainer *t, const struct gpt_config *found, const char *path, struct error *err) {
-    const struct gpt_config *asked = &t->settings->model;
-    if (gpt_config_equal(found, asked))
+static int check_model(const struct trainer *t, const struct model_config *found, const char *path, struct error *err) {
+    char is[256], asked[256];
+    if (model_config_equal(found, &t->settings->model))
         return 0;
-    return error_set(err, ERR_CONFLICT,
-                     "%s is of a model with %d layers, %d heads, %d channels, context %d; asked is one with %d, %d, %d, %d: use the same "
-                     "options, or another --checkpoint folder",
-                     path, found->layers, found->heads, found->channels, found->context, asked->layers, asked->heads, asked->channels,
-                     asked->context);
+    return error_set(err, ERR_CONFLICT, "%s is of %s; asked is %s: use the same options, or another --checkpoint folder", path,
+                     model_config_text(found, is, sizeof is), model_config_text(&t->settings->model, asked, sizeof asked));
 }
 
 /* An exact training goes on exactly, or not unasked. */
@@ -41,7 +38,7 @@ static int check_arithmetic(const struct trainer *t, const struct checkpoint_sta
 static void warn_of_changes(const struct trainer *t, const struct checkpoint_state *found) {
     struct checkpoint_state now = resume_state(t);
     if (found->data_checksum != now.data_checksum)
-        fprintf(stderr, "warning: the text isn't the one that the checkpoint was trained on\n");
+        fprintf(stderr, "warning: the data aren't those that the checkpoint was trained on\n");
     if (now.shards && found->shards != now.shards)
         fprintf(stderr, "warning: the checkpoint was trained with %" PRId64 " shards a batch, not %" PRId64 ": the roundings will be others\n",
                 found->shards, now.shards);
@@ -54,17 +51,17 @@ static void warn_of_changes(const struct trainer *t, const struct checkpoint_sta
 static int load(struct trainer *t, struct error *err) {
     char *path = NULL;
     struct checkpoint_state found;
-    struct gpt_config config;
+    struct model_config config;
     int rc = t->settings->checkpoint ? checkpoint_find(t->settings->checkpoint, &path, &found, &config, err) : 0;
     if (rc == 0 && !path)
-        gpt_randomize(&t->gpt, (uint64_t)t->settings->seed);
+        model_randomize(&t->model, (uint64_t)t->settings->seed);
     if (rc < 0 || !path)
         return rc;
     rc = check_model(t, &config, path, err);
     if (rc == 0)
         rc = check_arithmetic(t, &found, path, err);
     if (rc == 0)
-        rc = checkpoint_read(path, &t->gpt, t->momentum, t->variance, err);
+        rc = checkpoint_read(path, &t->model, t->momentum, t->variance, err);
     if (rc == 0) {
         warn_of_changes(t, &found);
         t->step = found.step;
@@ -77,11 +74,11 @@ static int load(struct trainer *t, struct error *err) {
 int resume(struct trainer *t, struct error *err) {
     t->step = 0;
     int rc = collective_agree(t->group, t->group->rank == 0 ? load(t, err) : 0, err);
-    size_t bytes = (size_t)t->gpt.count * sizeof(float);
+    size_t bytes = (size_t)t->model.count * sizeof(float);
     if (rc == 0)
         rc = collective_broadcast(t->group, &t->step, sizeof t->step, 0, err);
     if (rc == 0)
-        rc = collective_broadcast(t->group, t->gpt.weights, bytes, 0, err);
+        rc = collective_broadcast(t->group, t->model.weights, bytes, 0, err);
     if (rc == 0 && t->step > 0)
         rc = collective_broadcast(t->group, t->momentum, bytes, 0, err);
     if (rc == 0 && t->step > 0)

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "jobs/collective/tree.h"
@@ -11,14 +12,19 @@
 #define FIELD(name) offsetof(struct train_settings, name)
 
 static const struct option_row rows[] = {
-    {"data", 'd', OPTION_LIST, FIELD(data), "FILE", "text to train on; may be repeated. A tenth of it is held out"},
-    {"layers", 'l', OPTION_INT, FIELD(layers), "N", "blocks of the model (4)", .min = 1, .max = 1024},
+    {"model", 'm', OPTION_TEXT, FIELD(model_name), "KIND", "gpt: over the bytes of a text; cnn or mlp: classes of images (gpt)"},
+    {"data", 'd', OPTION_LIST, FIELD(data), "FILE", "text to train on; may be repeated. A tenth of it is held out. Of images: a folder of IDX files"},
+    {"hidden", 0, OPTION_TEXT, FIELD(hidden), "N,N", "sizes of the hidden layers: of an mlp any, of a cnn one (mlp: 256; cnn: 128)"},
+    {"batch-norm", 0, OPTION_FLAG, FIELD(batch_norm), NULL, "of a cnn: normalise after each convolution"},
+    {"classes", 0, OPTION_INT, FIELD(classes), "N", "of images (10)", .min = 2, .max = 256},
+    {"image-size", 0, OPTION_INT, FIELD(image_size), "N", "pixels of an image's side (28)", .min = 1, .max = 4096},
+    {"layers", 'l', OPTION_INT, FIELD(layers), "N", "blocks of a gpt (4)", .min = 1, .max = 1024},
     {"heads", 0, OPTION_INT, FIELD(heads), "N", "attention heads a block (4)", .min = 1, .max = 65536},
     {"channels", 'c', OPTION_INT, FIELD(channels), "N", "width of the model, a multiple of heads (128)", .min = 1, .max = 65536},
     {"context", 't', OPTION_INT, FIELD(context), "N", "bytes that the model sees at once (64)", .min = 2, .max = 65536},
-    {"batch", 'b', OPTION_INT, FIELD(batch), "N", "sequences a step, over all ranks (16)", .min = 1, .max = 1 << 20},
+    {"batch", 'b', OPTION_INT, FIELD(batch), "N", "sequences or images a step, over all ranks (gpt: 16; else 64)", .min = 1, .max = 1 << 20},
     {"steps", 's', OPTION_INT, FIELD(steps), "N", "steps in all (1000)", .min = 1, .max = INT64_C(1) << 40},
-    {"lr", 0, OPTION_REAL, FIELD(learning_rate), "X", "highest learning rate (0.003)"},
+    {"lr", 0, OPTION_REAL, FIELD(learning_rate), "X", "highest learning rate (gpt: 0.003; else 0.001)"},
     {"warm-up", 0, OPTION_INT, FIELD(warm_up), "N", "steps of linear warm-up before the cosine (50)", .min = 0, .max = 1 << 30},
     {"weight-decay", 0, OPTION_REAL, FIELD(weight_decay), "X", "of the matrices (0.1)"},
     {"clip", 0, OPTION_REAL, FIELD(clip), "X", "largest norm of the gradient (1.0)"},
@@ -42,7 +48,7 @@ static const struct option_row rows[] = {
 void settings_help(void) {
     puts("usage: muster-train --data FILE [options]\n"
          "       mpirun -np 4 muster-train --data FILE [options]\n"
-         "Trains a GPT over bytes, data parallel over the ranks. A seed gives the same training on any number of ranks: to rounding, or, with\n"
+         "Trains a GPT over bytes, or a CNN or an MLP on images, data parallel over the ranks. A seed gives the same training on any number of ranks: to rounding, or, with\n"
          "--reduce exact, to the bit.\n");
     options_help(rows, stdout);
 }
@@ -67,10 +73,59 @@ static int choose_reduce(struct train_settings *s, struct error *err) {
     return 0;
 }
 
+/* Numbers by commas. Returns how many, or an error. */
+static int parse_sizes(const char *text, int *sizes, int most, struct error *err) {
+    int count = 0;
+    for (const char *at = text;; at++) {
+        char *end;
+        long size = strtol(at, &end, 10);
+        if (end == at || size < 1 || size > 1 << 20 || (*end && *end != ','))
+            return error_set(err, ERR_INVALID, "--hidden is sizes by commas, such as 256,128, not '%s'", text);
+        if (count == most)
+            return error_set(err, ERR_INVALID, "--hidden '%s' has more than %d sizes", text, most);
+        sizes[count++] = (int)size;
+        if (!*(at = end))
+            return count;
+    }
+}
+
+static int choose_mlp(struct train_settings *s, struct mlp_config *c, struct error *err) {
+    int hidden = parse_sizes(s->hidden ? s->hidden : "256", c->sizes + 1, MLP_LAYERS_MAX - 1, err);
+    if (hidden < 0)
+        return hidden;
+    c->sizes[0] = (int)(s->image_size * s->image_size);
+    c->layers = hidden + 1;
+    c->sizes[c->layers] = (int)s->classes;
+    return 0;
+}
+
+static int choose_cnn(struct train_settings *s, struct cnn_config *c, struct error *err) {
+    int hidden = 0, rc = parse_sizes(s->hidden ? s->hidden : "128", &hidden, 1, err);
+    *c = cnn_config_mnist;
+    c->height = c->width = (int)s->image_size;
+    c->hidden = hidden;
+    c->classes = (int)s->classes;
+    c->batch_norm = s->batch_norm;
+    return rc < 0 ? rc : 0;
+}
+
+static int choose_model(struct train_settings *s, struct error *err) {
+    int rc = model_parse_kind(s->model_name, &s->model.kind, err);
+    if (rc < 0)
+        return rc;
+    bool gpt = s->model.kind == MODEL_GPT;
+    if (gpt)
+        s->model.gpt = (struct gpt_config){
+            .context = (int)s->context, .layers = (int)s->layers, .heads = (int)s->heads, .channels = (int)s->channels};
+    else
+        rc = s->model.kind == MODEL_CNN ? choose_cnn(s, &s->model.cnn, err) : choose_mlp(s, &s->model.mlp, err);
+    s->batch = s->batch ? s->batch : gpt ? 16 : 64;
+    s->learning_rate = s->learning_rate != 0 ? s->learning_rate : gpt ? 0.003 : 0.001;
+    return rc == 0 ? model_config_check(&s->model, err) : rc;
+}
+
 static int check(struct train_settings *s, struct error *err) {
-    s->model = (struct gpt_config){
-        .context = (int)s->context, .layers = (int)s->layers, .heads = (int)s->heads, .channels = (int)s->channels};
-    int rc = gpt_config_check(&s->model, err);
+    int rc = choose_model(s, err);
     if (rc == 0)
         rc = choose_reduce(s, err);
     if (rc == 0)
@@ -82,7 +137,7 @@ static int check(struct train_settings *s, struct error *err) {
     if (rc == 0 && !(s->weight_decay >= 0 && s->weight_decay < 10))
         rc = error_set(err, ERR_INVALID, "--weight-decay must be 0..10, not %g", s->weight_decay);
     if (rc == 0 && s->data.count == 0 && !s->dry_run)
-        rc = error_set(err, ERR_INVALID, "nothing to train on: name a text by --data FILE (see --help)");
+        rc = error_set(err, ERR_INVALID, "nothing to train on: name a text, or a folder of images, by --data (see --help)");
     return rc;
 }
 
@@ -96,15 +151,16 @@ static int take_operands(struct train_settings *s, int first, int argc, char **a
 }
 
 int settings_parse(struct train_settings *s, int argc, char **argv, struct error *err) {
-    *s = (struct train_settings){.layers = 4,
+    *s = (struct train_settings){.model_name = "gpt",
+                                 .classes = 10,
+                                 .image_size = 28,
+                                 .layers = 4,
                                  .heads = 4,
                                  .channels = 128,
                                  .context = 64,
-                                 .batch = 16,
                                  .steps = 1000,
                                  .warm_up = 50,
                                  .seed = 1,
-                                 .learning_rate = 0.003,
                                  .weight_decay = 0.1,
                                  .clip = 1.0,
                                  .collective = "auto",

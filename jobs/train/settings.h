@@ -8,11 +8,15 @@
 #include "common/error.h"
 #include "common/options.h"
 #include "jobs/collective/collective.h"
-#include "jobs/model/gpt.h"
+#include "jobs/model/model.h"
 
 struct train_settings {
     struct option_list data;
-    int64_t layers, heads, channels, context;
+    const char *model_name;
+    int64_t layers, heads, channels, context;   /* of a GPT */
+    const char *hidden;             /* of the others: sizes of hidden layers, by commas */
+    int64_t classes, image_size;
+    bool batch_norm;
     int64_t batch, steps, warm_up, seed;
     double learning_rate, weight_decay, clip;
     const char *checkpoint, *metrics, *collective, *reduce;
@@ -20,7 +24,7 @@ struct train_settings {
     int64_t checkpoint_every, eval_every, log_every, threads;
     bool dry_run, help, version, allow_inexact;
 
-    struct gpt_config model;        /* from the four above */
+    struct model_config model;      /* from those above */
     enum collective_kind kind;      /* from collective */
 };
 

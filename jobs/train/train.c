@@ -49,11 +49,13 @@ static void update_weights(struct trainer *t, double norm, double rate) {
                       .epsilon = 1e-8f,
                       .gradient_scale = norm > s->clip ? (float)(s->clip / norm) : 1.0f,
                       .step = t->step + 1};
-    for (int i = 0; i < gpt_tensor_count(&t->gpt); i++) {
-        struct gpt_tensor tensor = gpt_tensor_at(&t->gpt, i);
-        a.weight_decay = tensor.dimensions == 2 ? (float)s->weight_decay : 0;
-        adamw_step(t->gpt.weights + tensor.at, t->momentum + tensor.at, t->variance + tensor.at, t->gradient + tensor.at, tensor.count, &a);
+    for (int i = 0; i < model_tensor_count(&t->model); i++) {
+        struct model_tensor k = model_tensor_at(&t->model, i);
+        a.weight_decay = k.dimensions > 1 ? (float)s->weight_decay : 0;
+        if (k.at < t->model.trained)
+            adamw_step(t->model.weights + k.at, t->momentum + k.at, t->variance + k.at, t->gradient + k.at, k.count, &a);
     }
+    model_update_statistics(&t->model, t->gradient);
 }
 
 static int run_step(struct trainer *t, struct metrics *m, int64_t *request, struct error *err) {
@@ -63,7 +65,7 @@ static int run_step(struct trainer *t, struct metrics *m, int64_t *request, stru
         rc = exchange_requests(t, request, err);
     if (rc < 0)
         return rc;
-    m->gradient_norm = sqrt(sum_of_squares(t->gradient, t->gpt.count));
+    m->gradient_norm = sqrt(sum_of_squares(t->gradient, t->model.trained));
     m->learning_rate = learning_rate(t->settings, t->step);
     if (!isfinite(m->loss) || !isfinite(m->gradient_norm)) {
         error_set(err, ERR_FAILED,
@@ -76,7 +78,7 @@ static int run_step(struct trainer *t, struct metrics *m, int64_t *request, stru
     m->step = ++t->step;
     m->step_ms = (double)(clock_boot_us() - begin_us) / 1e3;
     t->step_ms = t->step_ms > 0 ? 0.9 * t->step_ms + 0.1 * m->step_ms : m->step_ms;
-    m->tokens_per_second = (double)(t->settings->batch * t->settings->model.context) * 1e3 / t->step_ms;
+    m->tokens_per_second = (double)(t->settings->batch * t->data.targets) * 1e3 / t->step_ms;
     return 0;
 }
 
@@ -98,27 +100,40 @@ static void tell_step(struct trainer *t, const struct metrics *m) {
     }
     char left[32];
     if (m->step % s->log_every == 0 || m->step == s->steps)
-        printf("step %" PRId64 "/%" PRId64 "  loss %.4f  lr %.2e  norm %.2f  %.0f tokens/s  %s left\n", m->step, s->steps, m->loss,
-               m->learning_rate, m->gradient_norm, m->tokens_per_second, text_duration((int64_t)(eta_s * 1e3), left, sizeof left));
+        printf("step %" PRId64 "/%" PRId64 "  loss %.4f  lr %.2e  norm %.2f  %.0f %s/s  %s left\n", m->step, s->steps, m->loss,
+               m->learning_rate, m->gradient_norm, m->tokens_per_second, dataset_unit(&t->data), text_duration((int64_t)(eta_s * 1e3), left, sizeof left));
+}
+
+/* The mark that a model of a text has to beat. Of images it is the accuracy that tells. */
+static void tell_result(struct trainer *t, const struct held_out *held) {
+    char text[96];
+    if (t->data.kind == MODEL_GPT) {
+        struct bigram mark = bigram_measure(&t->data.corpus, t->data.targets);
+        printf("bigram entropy %.4f nats/byte of the text, over the same bytes (best of seven smoothings: %g)\n", mark.nats_per_byte,
+               mark.smoothing);
+        printf("the model is %.4f nats/byte %s the bigram\n", fabs(mark.nats_per_byte - held->loss),
+               held->loss < mark.nats_per_byte ? "below" : "above");
+        snprintf(text, sizeof text, "held-out loss %.4f, bigram entropy %.4f nats/byte", held->loss, mark.nats_per_byte);
+    } else {
+        snprintf(text, sizeof text, "held-out loss %.4f, accuracy %.4f", held->loss, held->accuracy);
+    }
+    harness_progress(t->harness, &(struct harness_progress){.step = t->step, .total = t->settings->steps, .loss = held->loss,
+                                                            .tokens_per_second = NAN, .text = text});
 }
 
 static int tell_held_out(struct trainer *t, bool at_end, struct error *err) {
-    double loss;
-    int64_t bytes;
-    int rc = gradient_held_out(t, &loss, &bytes, err);
+    struct held_out held;
+    int rc = gradient_held_out(t, &held, err);
     if (rc < 0 || !is_first(t))
         return rc;
-    printf("held-out loss %.4f nats/byte at step %" PRId64 ", over %" PRId64 " bytes that were not trained on\n", loss, t->step, bytes);
-    if (!at_end)
-        return 0;
-    struct bigram mark = bigram_measure(&t->corpus, t->settings->model.context);
-    printf("bigram entropy %.4f nats/byte of the text, over the same bytes (best of seven smoothings: %g)\n", mark.nats_per_byte,
-           mark.smoothing);
-    printf("the model is %.4f nats/byte %s the bigram\n", fabs(mark.nats_per_byte - loss), loss < mark.nats_per_byte ? "below" : "above");
-    char text[96];
-    snprintf(text, sizeof text, "held-out loss %.4f, bigram entropy %.4f nats/byte", loss, mark.nats_per_byte);
-    harness_progress(t->harness, &(struct harness_progress){
-                                     .step = t->step, .total = t->settings->steps, .loss = loss, .tokens_per_second = NAN, .text = text});
+    if (t->data.kind == MODEL_GPT)
+        printf("held-out loss %.4f nats/byte at step %" PRId64 ", over %" PRId64 " bytes that were not trained on\n", held.loss, t->step,
+               held.targets);
+    else
+        printf("held-out loss %.4f, accuracy %.4f at step %" PRId64 ", over %" PRId64 " images that were not trained on\n", held.loss,
+               held.accuracy, t->step, held.targets);
+    if (at_end)
+        tell_result(t, &held);
     return 0;
 }
 
@@ -126,7 +141,7 @@ static int tell_held_out(struct trainer *t, bool at_end, struct error *err) {
 
 /* A bit that flipped in one rank's memory would be averaged into all of them, and stay unseen: so compare before keeping anything. */
 static int check_replicas(struct trainer *t, struct error *err) {
-    uint32_t mine = checksum_add(0, t->gpt.weights, (size_t)t->gpt.count * sizeof(float));
+    uint32_t mine = checksum_add(0, t->model.weights, (size_t)t->model.count * sizeof(float));
     uint32_t *all = xcalloc((size_t)t->group->size, sizeof *all);
     int rc = collective_all_gather(t->group, &mine, sizeof mine, all, err);
     for (int r = 1; rc == 0 && r < t->group->size; r++)
@@ -148,7 +163,7 @@ static int write_checkpoint(struct trainer *t, int64_t request, bool *written, s
     int64_t failed = 0, begin_us = clock_boot_us();
     if (is_first(t)) {
         struct checkpoint_state state = resume_state(t);
-        if (checkpoint_write(t->settings->checkpoint, &state, &t->gpt, t->momentum, t->variance, &failure) < 0) {
+        if (checkpoint_write(t->settings->checkpoint, &state, &t->model, t->momentum, t->variance, &failure) < 0) {
             fprintf(stderr, "warning: no checkpoint at step %" PRId64 ": %s; the ones before are kept\n", t->step, failure.text);
             failed = 1;
         } else {

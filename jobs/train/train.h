@@ -9,24 +9,26 @@
 #include "jobs/collective/collective.h"
 #include "jobs/collective/tree.h"
 #include "jobs/harness/harness.h"
-#include "jobs/model/gpt.h"
-#include "jobs/train/corpus.h"
+#include "jobs/model/model.h"
+#include "jobs/train/dataset.h"
 #include "jobs/train/settings.h"
 
 struct trainer {
     const struct train_settings *settings;
     struct harness *harness;
     struct collective *group;
-    struct corpus corpus;
+    struct dataset data;
 
-    struct gpt gpt;
-    float *gradient, *momentum, *variance;   /* of the gpt's layout; with shards, the gradient is one of the tree's arrays */
+    struct model model;
+    float *gradient, *momentum, *variance;   /* of the model's layout; with shards, the gradient is one of the tree's arrays */
     struct tree_sum tree;
     int64_t step;                            /* done; weights and moments are those after it */
 
     int share_first, share;                  /* this rank's samples of each batch; with shards, a shard's: share_first is 0 */
-    uint8_t *tokens, *targets;               /* [share, context] */
-    struct gpt_pass *pass;
+    char *inputs;                            /* of a pass: [share], each of input_bytes */
+    uint8_t *targets;
+    int64_t input_bytes;
+    struct model_pass pass;
 
     FILE *metrics;                           /* rank 0, or NULL */
     double step_ms;                          /* smoothed, for the estimate of the end */

@@ -14,17 +14,17 @@
 #include "jobs/model/checkpoint.h"
 #include "jobs/model/checksum.h"
 
-static const struct gpt_config config = {.context = 8, .layers = 1, .heads = 2, .channels = 8};
+static const struct model_config config = {.kind = MODEL_GPT, .gpt = {.context = 8, .layers = 1, .heads = 2, .channels = 8}};
 
 struct fixture {
     char root[64], dir[80];
-    struct gpt g;
+    struct model model;
     float *momentum, *variance;
 };
 
 static void fill_step(struct fixture *f, int64_t step) {
-    for (int64_t i = 0; i < f->g.count; i++) {
-        f->g.weights[i] = (float)(step * 1000 + i % 1000);
+    for (int64_t i = 0; i < f->model.count; i++) {
+        f->model.weights[i] = (float)(step * 1000 + i % 1000);
         f->momentum[i] = (float)-i;
         f->variance[i] = (float)(i + step);
     }
@@ -33,7 +33,7 @@ static void fill_step(struct fixture *f, int64_t step) {
 static int write_step(struct fixture *f, int64_t step, struct error *err) {
     fill_step(f, step);
     struct checkpoint_state state = {.step = step, .seed = 3, .batch = 16, .data_checksum = 0xfedcba98u};
-    return checkpoint_write(f->dir, &state, &f->g, f->momentum, f->variance, err);
+    return checkpoint_write(f->dir, &state, &f->model, f->momentum, f->variance, err);
 }
 
 static int set_up(void **state) {
@@ -43,9 +43,9 @@ static int set_up(void **state) {
     if (!mkdtemp(f->root))
         return -1;
     snprintf(f->dir, sizeof f->dir, "%s/a/b", f->root);   /* folders are made */
-    gpt_init(&f->g, &config);
-    f->momentum = xcalloc((size_t)f->g.count, sizeof(float));
-    f->variance = xcalloc((size_t)f->g.count, sizeof(float));
+    model_init(&f->model, &config);
+    f->momentum = xcalloc((size_t)f->model.count, sizeof(float));
+    f->variance = xcalloc((size_t)f->model.count, sizeof(float));
     *state = f;
     return write_step(f, 10, &err) || write_step(f, 20, &err);
 }
@@ -55,7 +55,7 @@ static int remove_one(const char *path, const struct stat *s, int type, struct F
 static int tear_down(void **state) {
     struct fixture *f = *state;
     nftw(f->root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-    gpt_release(&f->g);
+    model_release(&f->model);
     free(f->momentum);
     free(f->variance);
     free(f);
@@ -63,7 +63,7 @@ static int tear_down(void **state) {
 }
 
 /* What checkpoint_find prints belongs to the tests of the program. */
-static int find_quietly(const struct fixture *f, char **path, struct checkpoint_state *s, struct gpt_config *c, struct error *err) {
+static int find_quietly(const struct fixture *f, char **path, struct checkpoint_state *s, struct model_config *c, struct error *err) {
     fflush(stderr);
     int kept = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
     dup2(null, STDERR_FILENO);
@@ -78,7 +78,7 @@ static int find_quietly(const struct fixture *f, char **path, struct checkpoint_
 static int64_t found_step(const struct fixture *f) {
     char *path;
     struct checkpoint_state s;
-    struct gpt_config c;
+    struct model_config c;
     struct error err;
     int rc = find_quietly(f, &path, &s, &c, &err);
     int64_t step = rc < 0 ? rc : path ? s.step : 0;
@@ -99,21 +99,21 @@ static void what_was_written_is_read(void **state) {
     struct fixture *f = *state;
     char *path;
     struct checkpoint_state s;
-    struct gpt_config c;
+    struct model_config c;
     struct error err;
     assert_ok(checkpoint_find(f->dir, &path, &s, &c, &err), &err);
     assert_int_equal(s.step, 20);
     assert_int_equal(s.seed, 3);
     assert_int_equal(s.batch, 16);
     assert_true(s.data_checksum == 0xfedcba98u);
-    assert_true(gpt_config_equal(&c, &config));
-    size_t bytes = (size_t)f->g.count * sizeof(float);
-    memset(f->g.weights, 0, bytes);
+    assert_true(model_config_equal(&c, &config));
+    size_t bytes = (size_t)f->model.count * sizeof(float);
+    memset(f->model.weights, 0, bytes);
     memset(f->momentum, 0, bytes);
     memset(f->variance, 0, bytes);
-    assert_ok(checkpoint_read(path, &f->g, f->momentum, f->variance, &err), &err);
-    for (int64_t i = 0; i < f->g.count; i++) {
-        assert_true(f->g.weights[i] == (float)(20000 + i % 1000));
+    assert_ok(checkpoint_read(path, &f->model, f->momentum, f->variance, &err), &err);
+    for (int64_t i = 0; i < f->model.count; i++) {
+        assert_true(f->model.weights[i] == (float)(20000 + i % 1000));
         assert_true(f->momentum[i] == (float)-i);
         assert_true(f->variance[i] == (float)(i + 20));
     }
@@ -178,7 +178,7 @@ static void none_whole_is_an_error_that_names_the_file(void **state) {
     alter_byte(f, 10, "config.json", 3);
     char *path;
     struct checkpoint_state s;
-    struct gpt_config c;
+    struct model_config c;
     struct error err;
     assert_error(find_quietly(f, &path, &s, &c, &err), ERR_IO, &err, "none of the 2 checkpoints");
     assert_non_null(strstr(err.text, "step-00000010/config.json is damaged: its CRC-32"));

@@ -70,7 +70,7 @@ static struct mlp_result forward(struct model *m, const float *images, const uin
     return cnn_forward(&m->cnn, m->weights, m->cnn_pass, images, labels, samples, scale);
 }
 
-static void backward(struct model *m, const float *images, mlp_ready_fn *ready, void *context) {
+static void backward(struct model *m, const float *images, model_ready_fn *ready, void *context) {
     if (m->kind == MLP)
         mlp_backward(&m->mlp, m->weights, m->mlp_pass, images, m->gradient, NULL, ready, context);
     else
@@ -78,7 +78,7 @@ static void backward(struct model *m, const float *images, mlp_ready_fn *ready, 
 }
 
 static int tensor_count(const struct model *m) { return m->kind == MLP ? mlp_tensor_count(&m->mlp) : cnn_tensor_count(&m->cnn); }
-static struct mlp_tensor tensor_at(const struct model *m, int i) {
+static struct model_tensor tensor_at(const struct model *m, int i) {
     return m->kind == MLP ? mlp_tensor_at(&m->mlp, i) : cnn_tensor_at(&m->cnn, i);
 }
 
@@ -97,13 +97,13 @@ static int make_images(void **state) {
 
 static float direction(int which, int64_t i) { return random_bits(8, (uint64_t)which, (uint64_t)i) & 1 ? 1.0f : -1.0f; }
 
-static double loss_at(struct model *m, const struct mlp_tensor *t, const float *kept, int which, float distance) {
+static double loss_at(struct model *m, const struct model_tensor *t, const float *kept, int which, float distance) {
     for (int64_t i = 0; i < t->count; i++)
         m->weights[t->at + i] = kept[t->at + i] + distance * direction(which, i);
     return forward(m, images, labels, SAMPLES, 1e-9f).loss / SAMPLES;   /* not 0, which is evaluation */
 }
 
-static void check_slopes(struct model *m, const struct mlp_tensor *t, const float *kept) {
+static void check_slopes(struct model *m, const struct model_tensor *t, const float *kept) {
     double norm = sqrt(sum_of_squares(m->gradient + t->at, t->count));
     float distance = 4e-3f / sqrtf((float)t->count);
     if (!(norm > 1e-4))
@@ -129,7 +129,7 @@ static void gradients_are_the_slopes_of_the_loss(void **state) {
         forward(&m, images, labels, SAMPLES, 1.0f / SAMPLES);
         backward(&m, images, NULL, NULL);
         for (int i = 0; i < tensor_count(&m); i++) {
-            struct mlp_tensor t = tensor_at(&m, i);
+            struct model_tensor t = tensor_at(&m, i);
             if (t.at < m.trained)
                 check_slopes(&m, &t, kept);
             memcpy(m.weights, kept, (size_t)m.count * sizeof *kept);
@@ -235,7 +235,7 @@ static void training_brings_the_loss_down(void **state) {
 static void statistics_ride_on_the_gradient(void **state) {
     struct model m;
     make_model(&m, CNN_NORM, SAMPLES);
-    struct mlp_tensor mean = {0};
+    struct model_tensor mean = {0};
     for (int i = 0; i < tensor_count(&m); i++)
         if (!strcmp(tensor_at(&m, i).name, "bn.0.running_mean"))
             mean = tensor_at(&m, i);
@@ -264,7 +264,7 @@ static void tensors_tile_the_parameters(void **state) {
         make_model(&m, kind, 1);
         int64_t at = 0;
         for (int i = 0; i < tensor_count(&m); i++) {
-            struct mlp_tensor t = tensor_at(&m, i);
+            struct model_tensor t = tensor_at(&m, i);
             int64_t count = 1;
             for (int d = 0; d < t.dimensions; d++)
                 count *= t.shape[d];

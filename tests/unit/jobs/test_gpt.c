@@ -30,7 +30,7 @@ static void make_gpt(struct gpt *g) {
 
 static float direction(int which, int64_t i) { return random_bits(8, (uint64_t)which, (uint64_t)i) & 1 ? 1.0f : -1.0f; }
 
-static double loss_at(struct gpt *g, struct gpt_pass *p, const struct gpt_tensor *t, const float *kept, int which, float distance) {
+static double loss_at(struct gpt *g, struct gpt_pass *p, const struct model_tensor *t, const float *kept, int which, float distance) {
     for (int64_t i = 0; i < t->count; i++)
         g->weights[t->at + i] = kept[t->at + i] + distance * direction(which, i);
     return gpt_forward(g, p, tokens, targets, SEQUENCES, 0) / ROWS;
@@ -45,7 +45,7 @@ static void gradient_is_the_slope_of_the_loss(void **state) {
     gpt_forward(&g, p, tokens, targets, SEQUENCES, 1.0f / ROWS);
     gpt_backward(&g, p, tokens, gradient, NULL, NULL);
     for (int i = 0; i < gpt_tensor_count(&g); i++) {
-        struct gpt_tensor t = gpt_tensor_at(&g, i);
+        struct model_tensor t = gpt_tensor_at(&g, i);
         double norm = sqrt(sum_of_squares(gradient + t.at, t.count));
         float distance = 2e-2f / sqrtf((float)t.count);
         assert_true(norm > 1e-4);   /* every tensor matters */
@@ -142,7 +142,7 @@ static void tensors_tile_the_parameters(void **state) {
     gpt_init_layout(&g, &config);
     int64_t at = 0;
     for (int i = 0; i < gpt_tensor_count(&g); i++) {
-        struct gpt_tensor t = gpt_tensor_at(&g, i);
+        struct model_tensor t = gpt_tensor_at(&g, i);
         assert_int_equal(t.at, at);
         assert_int_equal(t.count, t.dimensions == 2 ? t.shape[0] * t.shape[1] : t.shape[0]);
         at += t.count;

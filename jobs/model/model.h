@@ -1,0 +1,78 @@
+/* What a trainer asks of a model, whichever it is: a GPT over text (gpt.h), or a CNN or an MLP that classifies images (cnn.h, mlp.h). */
+#ifndef JOBS_MODEL_MODEL_H
+#define JOBS_MODEL_MODEL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "jobs/model/cnn.h"
+#include "jobs/model/gpt.h"
+#include "jobs/model/mlp.h"
+
+enum model_kind { MODEL_GPT, MODEL_CNN, MODEL_MLP, MODEL_KINDS };
+
+/* "gpt", "cnn", "mlp". ERR_INVALID: it is none of them. */
+int model_parse_kind(const char *name, enum model_kind *kind, struct error *err);
+
+struct model_config {
+    enum model_kind kind;
+    union {
+        struct gpt_config gpt;
+        struct cnn_config cnn;
+        struct mlp_config mlp;
+    };
+};
+
+int model_config_check(const struct model_config *c, struct error *err);
+bool model_config_equal(const struct model_config *a, const struct model_config *b);
+/* "a GPT of 4 layers, 4 heads, 128 channels, context 64". Returns buffer. */
+const char *model_config_text(const struct model_config *c, char *buffer, size_t size);
+/* As config.json has it; that of a GPT is Hugging Face's for GPT-2. A new reference. */
+json_t *model_config_json(const struct model_config *c);
+int model_config_read(const json_t *document, struct model_config *c, struct error *err);
+
+struct model {
+    struct model_config config;
+    union {
+        struct gpt gpt;
+        struct cnn cnn;
+        struct mlp mlp;
+    };
+    int64_t trained, count;   /* parameters that the optimiser steps, the first of them; all, with running statistics */
+    float *weights;
+};
+
+void model_init_layout(struct model *m, const struct model_config *config);   /* weights NULL: for sizes */
+void model_init(struct model *m, const struct model_config *config);          /* weights all zero */
+void model_release(struct model *m);
+void model_randomize(struct model *m, uint64_t seed);
+
+int model_tensor_count(const struct model *m);
+struct model_tensor model_tensor_at(const struct model *m, int i);
+
+/* A sample is so many bytes of input and so many of target. A GPT's: context tokens, and those that follow, a byte each. Of images: floats,
+ * and one label. */
+int64_t model_input_bytes(const struct model_config *c);
+int64_t model_targets(const struct model_config *c);   /* a sample; a byte each */
+
+struct model_pass { enum model_kind kind; void *of; };
+struct model_pass model_pass_new(const struct model *m, int samples);
+void model_pass_free(struct model_pass *p);
+int64_t model_pass_bytes(const struct model *m, int samples);
+
+struct model_result { double loss; int64_t correct; };   /* of -log p(target), the sum; targets that were the likeliest (not of a GPT) */
+
+/* scale != 0 prepares a backward of scale * the loss. */
+struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const uint8_t *targets, int samples,
+                                  float scale);
+/* Adds the gradient of the last forward. ready may be NULL. */
+void model_backward(const struct model *m, struct model_pass *p, const void *inputs, float *gradient, model_ready_fn *ready, void *context);
+/* What a step moves beside what the optimiser does: running statistics, towards those that lie in the gradient. */
+void model_update_statistics(struct model *m, const float *gradient);
+
+/* Floating-point operations a sample of a training step. */
+double model_training_flops(const struct model *m);
+
+#endif

@@ -1,0 +1,77 @@
+#include "jobs/train/dataset.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static int load_text(struct dataset *d, const struct model_config *c, const char *const *paths, size_t count, struct error *err) {
+    int rc = corpus_load(&d->corpus, paths, count, c->gpt.context, err);
+    if (rc == 0) {
+        d->checksum = d->corpus.checksum;
+        d->held_count = corpus_held_windows(&d->corpus, c->gpt.context);
+    }
+    return rc;
+}
+
+static int check_size(const struct images *i, const char *folder, const struct model_config *c, struct error *err) {
+    int64_t pixels = (int64_t)i->height * i->width;
+    bool fits = c->kind == MODEL_MLP ? pixels == c->mlp.sizes[0]
+                                     : i->height == c->cnn.height && i->width == c->cnn.width && c->cnn.channels == 1;
+    char text[256];
+    return fits ? 0
+                : error_set(err, ERR_INVALID, "the images in %s have %d x %d pixels; that doesn't fit %s", folder, i->height, i->width,
+                            model_config_text(c, text, sizeof text));
+}
+
+static int load_images(struct dataset *d, const struct model_config *c, const char *const *paths, size_t count, struct error *err) {
+    int classes = c->kind == MODEL_CNN ? c->cnn.classes : c->mlp.sizes[c->mlp.layers];
+    if (count != 1)
+        return error_set(err, ERR_INVALID, "images come from one folder, with train-images-idx3-ubyte and so on (.gz or not); %zu are named",
+                         count);
+    int rc = images_load(&d->train, paths[0], "train", classes, err);
+    if (rc == 0)
+        rc = images_load(&d->held, paths[0], "t10k", classes, err);
+    if (rc == 0)
+        rc = check_size(&d->train, paths[0], c, err);
+    if (rc == 0)
+        rc = check_size(&d->held, paths[0], c, err);
+    if (rc == 0) {
+        images_normalize_like(&d->held, &d->train);
+        d->checksum = d->train.checksum;
+        d->held_count = d->held.count;
+    }
+    return rc;
+}
+
+int dataset_load(struct dataset *d, const struct model_config *c, const char *const *paths, size_t count, struct error *err) {
+    *d = (struct dataset){.kind = c->kind, .targets = (int)model_targets(c)};
+    return c->kind == MODEL_GPT ? load_text(d, c, paths, count, err) : load_images(d, c, paths, count, err);
+}
+
+void dataset_release(struct dataset *d) {
+    corpus_release(&d->corpus);
+    images_release(&d->train);
+    images_release(&d->held);
+}
+
+void dataset_draw(const struct dataset *d, uint64_t seed, int64_t step, int64_t batch, int64_t index, void *input, uint8_t *targets) {
+    if (d->kind == MODEL_GPT)
+        corpus_sample(&d->corpus, seed, step, index, d->targets, input, targets);
+    else
+        images_read(&d->train, images_pick(&d->train, seed, step * batch + index), input, targets);
+}
+
+void dataset_held(const struct dataset *d, int64_t index, void *input, uint8_t *targets) {
+    if (d->kind == MODEL_GPT)
+        corpus_held_window(&d->corpus, index, d->targets, input, targets);
+    else
+        images_read(&d->held, index, input, targets);
+}
+
+const char *dataset_text(const struct dataset *d, char *buffer, size_t size) {
+    int64_t train = d->kind == MODEL_GPT ? d->corpus.train_size : d->train.count;
+    int64_t held = d->kind == MODEL_GPT ? d->corpus.held_size : d->held.count;
+    snprintf(buffer, size, "%" PRId64 " %s to train on, %" PRId64 " held out", train, d->kind == MODEL_GPT ? "bytes" : "images", held);
+    return buffer;
+}
+
+const char *dataset_unit(const struct dataset *d) { return d->kind == MODEL_GPT ? "tokens" : "images"; }
