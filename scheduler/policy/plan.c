@@ -55,7 +55,7 @@ int64_t plan_reserve(struct pass *p, const struct job *j, const struct placement
         user_limit_count(p, j, 1);
         standings_promise(&p->standings, j->queue, j->gpus_min);
     } else if (kind == KEPT_AS_SEAT) {
-        room_block(&p->room, where);
+        room_keep(&p->room, j, where);
         if (job_is_elastic(j))   /* its least goes on being its queue's */
             standings_promise(&p->standings, j->queue, j->gpus_min);
     }

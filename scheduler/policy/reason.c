@@ -455,14 +455,19 @@ static void advise_on_wish(struct sentence *s, const struct cluster *c, const st
     SAY(s, " to start now, or wait for those nodes");
 }
 
+/* What the queue's limit would have to be: for what it uses, and for what is promised. */
+static int64_t limit_for(const struct cluster *c, const struct wait_reason *r) {
+    int64_t used = use_of(&c->queues[r->queue], r->gpu_type), promised = r->limit - r->available;
+    return r->asked + (used > promised ? used : promised);
+}
+
 static void advise(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
     switch (r->code) {
     case WAIT_DEPENDENCY: SAY(s, "`muster show %lld` tells how far that is", (long long)r->blocker); return;
     case WAIT_HELD: SAY(s, "`muster release %s` lets it go", job_name(c, j->id).text); return;
     case WAIT_QUEUE_LIMIT:
         SAY(s, "wait for a job of the queue to end, or let an admin raise the limit: muster quota set %s%s%s --limit %lld",
-            c->queues[r->queue].name, r->gpu_type ? " --gpu-type " : "", c->gpu_types[r->gpu_type],
-            (long long)(use_of(&c->queues[r->queue], r->gpu_type) + r->asked));
+            c->queues[r->queue].name, r->gpu_type ? " --gpu-type " : "", c->gpu_types[r->gpu_type], (long long)limit_for(c, r));
         return;
     case WAIT_QUOTA:
         SAY(s, "submit it as preemptible, or let an admin raise the guarantee: muster quota set %s --guarantee %lld",

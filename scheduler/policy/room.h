@@ -93,7 +93,6 @@ void room_keep(struct room *r, const struct job *j, const struct placement *p); 
 void room_unkeep(struct room *r, const struct job *j, const struct placement *p);
 void room_promise(struct room *r, const struct job *j, const struct placement *p, int sign);   /* only that: sign -1 takes it back */
 void room_block(struct room *r, const struct placement *p);                         /* not for others, but nobody is charged */
-void room_unblock(struct room *r, const struct placement *p);
 void room_keep_ahead(struct room *r, const struct placement *p, bool on);           /* may lie over what is kept */
 /* A reservation as it stands. Those that are kept ahead are not blocked: that depends on who asks (ahead.h). */
 void room_reserve(struct room *r, const struct reservation *kept);
