@@ -350,10 +350,10 @@ static int64_t gpus_of_attempt(const struct attempt_row *attempt, int64_t asked)
 /* It went on with another number of GPUs: nothing was taken from it for good. */
 static json_t *resize_json(const struct eviction *v, int64_t gpus) {
     const struct event *e = &v->stop;
+    const char *than = strcmp(e->rule, "grow") ? "less" : "more";
     return json_pack("{s:I, s:I, s:s, s:o, s:s, s:s, s:o}", "ms", (json_int_t)v->asked_wall_ms, "attempt", (json_int_t)v->number, "cause",
                      stop_cause_name(STOP_RESIZED), "text",
-                     json_sprintf("attempt %lld was to go on with %s than %lld GPUs", (long long)v->number, e->other ? "less" : "more",
-                                  (long long)gpus),
+                     json_sprintf("attempt %lld was to go on with %s than %lld GPUs", (long long)v->number, than, (long long)gpus),
                      "rule", e->rule, "plan", e->text, "for_job", e->other ? json_integer(e->other) : json_null());
 }
 

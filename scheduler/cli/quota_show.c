@@ -6,6 +6,7 @@
 
 #include "common/queue_spec.h"
 #include "common/text.h"
+#include "scheduler/cli/job_text.h"
 #include "scheduler/cli/print.h"
 #include "scheduler/cli/row.h"
 #include "scheduler/cli/views.h"
@@ -149,24 +150,32 @@ static const char *changes_text(const json_t *changes, bool is_new, char *buffer
     return buffer;
 }
 
-static void print_over(const json_t *over, FILE *out) {
-    const char *type = row_text(over, "gpu_type");
-    char text[4096], safe[4096];
+/* "; evicted, after a checkpoint: job 4 (bob, 4 GPUs), 12[7] (eve, 2 GPUs)": those of one fate. */
+static bool print_fate(const json_t *over, const char *fate, const char *said, FILE *out) {
+    char text[4096], safe[4096], id[64], left[32];
     size_t used = 0, i;
     json_t *job;
-    bool evicted = false;
     json_array_foreach(json_object_get(over, "jobs"), i, job) {
-        evicted |= !strcmp(row_text(job, "fate"), "evicted");
-        text_append(text, sizeof text, &used, "%s%" PRId64 " (%s, %" PRId64 " GPUs)", i ? ", " : "", row_int(job, "id", 0),
-                    row_text(job, "user"), row_int(job, "gpus", 0));
+        bool resized = row_int(job, "gpus_left", 0) && row_int(job, "gpus_left", 0) != row_int(job, "gpus", 0);
+        if (strcmp(row_text(job, "fate"), fate))
+            continue;
+        snprintf(left, sizeof left, resized ? " -> %" PRId64 : "", row_int(job, "gpus_left", 0));
+        text_append(text, sizeof text, &used, "%s%s (%s, %" PRId64 "%s GPUs)", used ? ", " : "", job_id_text(job, id, sizeof id),
+                    row_text(job, "user"), row_int(job, "gpus", 0), left);
     }
-    fprintf(out, "  over: uses %" PRId64 " GPUs%s%s of %" PRId64 "; ", row_int(over, "used", 0), *type ? " of " : "", type,
+    if (used)
+        fprintf(out, "; %s: job %s", said, print_safe(text, safe, sizeof safe));
+    return used > 0;
+}
+
+static void print_over(const json_t *over, FILE *out) {
+    const char *type = row_text(over, "gpu_type");
+    fprintf(out, "  over: uses %" PRId64 " GPUs%s%s of %" PRId64, row_int(over, "used", 0), *type ? " of " : "", type,
             row_int(over, "limit", 0));
-    if (!used)
-        fprintf(out, "no job of it can be stopped\n");
-    else
-        fprintf(out, "%s: job %s\n", evicted ? "evicted, after a checkpoint" : "drained, may run to its end",
-                print_safe(text, safe, sizeof safe));
+    bool any = print_fate(over, "resized", "goes on with less, after a checkpoint", out);
+    any |= print_fate(over, "evicted", "evicted, after a checkpoint", out);
+    any |= print_fate(over, "drained", "drained, may run to its end", out);
+    fprintf(out, any ? "\n" : "; no job of it can be stopped\n");
 }
 
 static void print_effective(const json_t *effective, FILE *out) {

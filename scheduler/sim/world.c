@@ -152,8 +152,8 @@ size_t world_decide(struct world *w) {
     return w->plan.count;
 }
 
-/* Does the plan for this job take from such as lose little: by a right among equals, or by a move? What a checkpoint gives so is seen within
- * a minute. What a guarantee is owed is seen at once. */
+/* Does the plan for this job take from such as lose little: by a right among equals, or by a move? What a checkpoint gives so is seen
+ * within a minute. What a guarantee is owed is seen at once. */
 static bool is_of_the_fresh(const struct plan *plan, int64_t taker) {
     bool fresh = false;
     for (size_t i = 0; i < plan->count; i++) {

@@ -176,6 +176,27 @@ def an_evicted_job_checkpoints_and_goes_on_later(c):
     c.wait_final(small)
 
 
+def an_elastic_job_goes_on_with_less(c):
+    fresh(c)
+    c.admin("quota", "set", "ml")
+    small = sleeper(c, "-Q", "ml", "-g", 1)
+    elastic = sleeper(c, "-Q", "ml", "-g", "2..4", "--grace", "1s")
+    c.wait_state(elastic, "RUNNING")
+    limit = ["quota", "set", "ml", "--limit", 4, "--evict"]
+    dry = c.admin(*limit, "--dry-run").out
+    contains(dry, f"over: uses 5 GPUs of 4; goes on with less, after a checkpoint: job {elastic} (", "who would shrink")
+    contains(dry, "4 -> 2 GPUs)", "and to what")
+    (job,) = json.loads(c.admin(*limit, "--dry-run", "--json").out)["rows"][0]["over"]["jobs"]
+    equal([job[k] for k in ("id", "element", "number", "gpus", "gpus_left", "fate")], [elastic, None, elastic, 4, 2, "resized"], "as JSON")
+    c.admin(*limit)
+    row = wait_for(lambda: (row := c.show(elastic))["attempt"] == 2 and row["state"] == "RUNNING" and row, 20, "it goes on")
+    equal((row["gpus"], row["past"][0]["rule"], c.state_of(small)), (2, "quota", "RUNNING"), "with less, and nobody is evicted")
+    contains(c.muster("why", elastic).out, "attempt 1 was to go on with less than 4 GPUs (rule: shrink: an admin set a limit", "why")
+    for each in (small, elastic):
+        c.muster("cancel", each)
+        c.wait_final(each)
+
+
 def limits_by_user_and_by_time(c):
     fresh(c)
     c.admin("quota", "set", "ml", "--max-running-per-user", 1, "--max-pending-per-user", 1, "--max-walltime", "1h")
@@ -276,5 +297,5 @@ def many_queues_fit(c):
 if __name__ == "__main__":
     main([settings_are_shown_as_they_hold, wrong_words_are_usage, a_file_is_applied_whole_or_not_at_all,
           a_rename_and_a_delete_take_running_jobs_along, a_drained_queue_lets_jobs_end_and_starts_none,
-          an_evicted_job_checkpoints_and_goes_on_later, limits_by_user_and_by_time, who_may_submit, an_admin_of_a_subtree,
-          the_history_tells_who_and_what, many_queues_fit])
+          an_evicted_job_checkpoints_and_goes_on_later, an_elastic_job_goes_on_with_less, limits_by_user_and_by_time, who_may_submit,
+          an_admin_of_a_subtree, the_history_tells_who_and_what, many_queues_fit])

@@ -223,7 +223,8 @@ static void test_quota_changes(void **state) {
         "\"over\": null},"
         " {\"name\": \"lab\", \"action\": \"change\", \"changes\": [{\"setting\": \"limit\", \"before\": \"8\", \"after\": \"4\"}],"
         "  \"over\": {\"used\": 8, \"limit\": 4, \"gpu_type\": null, \"jobs\": [{\"id\": 3, \"user\": \"ada\\u001b\", \"gpus\": 4, "
-        "\"fate\": \"evicted\"}]}},"
+        "\"fate\": \"evicted\", \"gpus_left\": 0}, {\"id\": 12, \"element\": 7, \"user\": \"bob\", \"gpus\": 2, \"fate\": \"evicted\","
+        " \"gpus_left\": 0}, {\"id\": 5, \"user\": \"eve\", \"gpus\": 8, \"fate\": \"resized\", \"gpus_left\": 4}]}},"
         " {\"name\": \"old\", \"action\": \"rename\", \"to\": \"new\", \"changes\": []},"
         " {\"name\": \"gone\", \"action\": \"move\", \"to\": \"new\", \"jobs\": 2}]");
     char *text;
@@ -231,7 +232,8 @@ static void test_quota_changes(void **state) {
     assert_string_equal(text, "create ml: guarantee 8, limit of H100 4\n"
                               "  in effect: guarantee 8, policy fair\n"
                               "change lab: limit 8 -> 4\n"
-                              "  over: uses 8 GPUs of 4; evicted, after a checkpoint: job 3 (ada\\x1b, 4 GPUs)\n"
+                              "  over: uses 8 GPUs of 4; goes on with less, after a checkpoint: job 5 (eve, 8 -> 4 GPUs); "
+                              "evicted, after a checkpoint: job 3 (ada\\x1b, 4 GPUs), 12[7] (bob, 2 GPUs)\n"
                               "rename old to new\n"
                               "move gone: 2 jobs to new\n");
     free(text);

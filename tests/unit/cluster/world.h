@@ -75,7 +75,7 @@ static inline int world_node(struct world *w, const char *name, const char *rack
 
 struct ask {
     const char *queue;
-    int gpus, nodes, ranks, cpus, priority, retries;
+    int gpus, gpus_min, nodes, ranks, cpus, priority, retries;
     int64_t time_limit_ms, grace_ms, memory_mib;
     int launcher, topology;
     bool not_preemptible, wait, hold;
@@ -92,6 +92,7 @@ static inline int64_t world_submit(struct world *w, struct ask a) {
     e.submission = (struct job_submission){.priority = a.priority,
                                            .nodes = a.nodes,
                                            .gpus = a.gpus,
+                                           .gpus_min = a.gpus_min,
                                            .ranks = a.ranks,
                                            .cpus_per_rank = a.cpus,
                                            .memory_mib = a.memory_mib,
