@@ -174,8 +174,11 @@ static int64_t gpus_on_loan(const struct pass *p, const struct ahead *a) {
 
 void ahead_note_due(struct pass *p) {
     ahead_bind(p, NULL, (struct standing){0}, 0);
+    size_t mark = room_mark(&p->room);
+    preempt_give_what_goes(p);
     for (int32_t i = 0; i < p->ahead_count; i++)
         p->ahead[i].is_due = is_closed(p, &p->ahead[i]) && can_start(p, &p->ahead[i]);   /* who started there would be called in at once */
+    room_rollback(&p->room, mark);
 }
 
 void ahead_call_in(struct pass *p) {

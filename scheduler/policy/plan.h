@@ -14,7 +14,7 @@ struct ahead {
     int64_t closing_ms;        /* who starts there from then on does so on loan */
     bool blocked;              /* in the room now */
     bool over;                 /* its job has started */
-    bool is_due;               /* it can start there now */
+    bool is_due;               /* it can start there when those have left that are leaving */
     struct standing standing;
 };
 
