@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "scheduler/authorise.h"
-#include "scheduler/cluster/array.h"
 #include "scheduler/cluster/queue.h"
 #include "scheduler/cluster/quota_trial.h"
+#include "scheduler/job_json.h"
 #include "scheduler/policy/evict_over.h"
 #include "scheduler/queue_json.h"
 
@@ -16,9 +16,10 @@ enum { JOBS_TOLD = 100 };   /* of those above a limit: the rest is a number */
 /* `left`: GPUs that it goes on with. */
 static json_t *job_json_of(const struct musterd *d, const struct job *j, const char *fate, int32_t left) {
     const struct soft_job *s = soft_job(&d->soft, j->id);
-    return json_pack("{s:I, s:o, s:I, s:s, s:s, s:i, s:i, s:s}", "id", (json_int_t)job_place(j), "element",
-                     j->array_id ? json_integer(j->element) : json_null(), "number", (json_int_t)j->id, "name", s ? s->name : "", "user",
-                     s ? s->user : "", "gpus", placement_gpus(&j->placement), "gpus_left", left, "fate", fate);
+    json_t *job = job_called_json(j);
+    json_object_update_new(job, json_pack("{s:s, s:s, s:i, s:i, s:s}", "name", s ? s->name : "", "user", s ? s->user : "", "gpus",
+                                          placement_gpus(&j->placement), "gpus_left", left, "fate", fate));
+    return job;
 }
 
 /* Evicted, or resized: the ones that will be stopped. Drained: all that run there, for nobody says which ends first. */

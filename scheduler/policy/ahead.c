@@ -197,9 +197,9 @@ void ahead_call_in(struct pass *p) {
             struct event *e = plan_stop(p, loan->job, STOP_PREEMPTED, p->now_ms + loan->job->grace_ms, job);
             plan_tell(e, &account);
             plan_text(p, e,
-                      "loan: job %lld started where job %lld, which had waited for too long by then, was to start next; that one has "
+                      "loan: job %s started where job %s, which had waited for too long by then, was to start next; that one has "
                       "waited for %lld minutes, and all of its place can be free now",
-                      (long long)loan->job->id, (long long)job, (long long)((p->now_ms - j->queued_ms) / 60000));
+                      job_name(p->c, loan->job->id).text, plan_job_name(p, job).text, (long long)((p->now_ms - j->queued_ms) / 60000));
             loan->going = true;
             standings_update(&p->standings, loan->job->queue);
         }

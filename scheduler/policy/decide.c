@@ -53,7 +53,7 @@ static void fail_broken(struct pass *p) {
             if (j->after[a].broken) {
                 struct event *e = plan_add(p, EVENT_JOB_FAIL, j->id);
                 e->other = j->after[a].job;
-                plan_text(p, e, "job %lld was to complete before it, and did not", (long long)j->after[a].job);
+                plan_text(p, e, "job %s was to complete before it, and did not", job_name(p->c, j->after[a].job).text);
                 break;
             }
     }

@@ -72,6 +72,16 @@ struct event *plan_stop(struct pass *p, const struct job *j, enum stop_cause cau
     return e;
 }
 
+struct job_name plan_job_name(const struct pass *p, int64_t job) {
+    struct job_name name = job_name(p->c, job);
+    for (size_t i = 0; i < p->plan->count; i++) {
+        const struct event *e = &p->plan->decisions[i];
+        if (e->type == EVENT_JOB_ELEMENT && e->job == job)
+            job_ref_text(job_ref(e->other, e->element), name.text);
+    }
+    return name;
+}
+
 void plan_tell(struct event *stop, const struct plan_account *account) {
     stop->rule = account->rule;
     stop->gpus_asked = account->asked;

@@ -2,6 +2,7 @@
 #ifndef SCHEDULER_POLICY_PLAN_H
 #define SCHEDULER_POLICY_PLAN_H
 
+#include "scheduler/cluster/array.h"
 #include "scheduler/policy/decide.h"
 #include "scheduler/policy/room.h"
 #include "scheduler/policy/standing.h"
@@ -51,6 +52,8 @@ void plan_start(struct pass *p, const struct job *j, const struct placement *whe
 /* And keeps it in the room; what is kept ahead is not. The number of the job that it is kept for: of an array, its next element's. */
 int64_t plan_reserve(struct pass *p, const struct job *j, const struct placement *where, enum keeping kind, int64_t expected_ms);
 struct event *plan_stop(struct pass *p, const struct job *j, enum stop_cause cause, int64_t deadline_ms, int64_t stop_for);
+/* As its user calls it: also an element of an array that this plan makes a job of its own. */
+struct job_name plan_job_name(const struct pass *p, int64_t job);
 /* What a plan is told by: its rule, the GPUs of the job that it is for (0: it is for none), those of all that it stops. */
 struct plan_account { const char *rule; int64_t asked, taken; };
 void plan_tell(struct event *stop, const struct plan_account *account);

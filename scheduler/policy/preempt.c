@@ -307,10 +307,10 @@ static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t t
     const struct queue *to = &p->c->queues[taker->queue], *from = &p->c->queues[k->job->queue];
     struct event *e = plan_stop(p, k->job, causes[leaving], p->now_ms + k->job->grace_ms, taker_id);
     plan_text(p, e,
-              "%s: job %lld of queue %s (guaranteed %lld) needs %d GPUs; job %lld of queue %s, which uses %lld and is guaranteed %lld, "
+              "%s: job %s of queue %s (guaranteed %lld) needs %d GPUs; job %s of queue %s, which uses %lld and is guaranteed %lld, "
               "%s%s; the plan takes %lld GPUs and about %lld GPU-seconds of work",
-              rule_of(leaving, right), (long long)taker_id, to->name, (long long)share_guarantee(p->c, taker->queue),
-              s->taker.demand->gpus, (long long)k->job->id, from->name, (long long)from->gpus_used,
+              rule_of(leaving, right), plan_job_name(p, taker_id).text, to->name, (long long)share_guarantee(p->c, taker->queue),
+              s->taker.demand->gpus, job_name(p->c, k->job->id).text, from->name, (long long)from->gpus_used,
               (long long)share_guarantee(p->c, k->job->queue), reason_text(k, leaving, right),
               seat_text(s, k, seat, sizeof seat), (long long)toll.gpus,
               (long long)toll.lost_gpu_s);

@@ -363,8 +363,8 @@ static void say_health(struct sentence *s, const struct cluster *c, const struct
 
 /* In a strict queue. */
 static void say_line(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
-    SAY(s, "waits for %d GPU%s: job %lld is before it in queue %s, which starts its jobs strictly in the order of their submission",
-        j->gpus, plural(j->gpus), (long long)r->blocker, c->queues[r->queue].name);
+    SAY(s, "waits for %d GPU%s: job %s is before it in queue %s, which starts its jobs strictly in the order of their submission",
+        j->gpus, plural(j->gpus), job_name(c, r->blocker).text, c->queues[r->queue].name);
 }
 
 static void say_reservation(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
@@ -487,11 +487,11 @@ static void advise(struct sentence *s, const struct cluster *c, const struct job
         return;
     case WAIT_PRIORITY:
         if (r->queue >= 0) {
-            SAY(s, "`muster why %lld` tells what that one waits for; with the policy fifo others of the queue would start meanwhile",
-                (long long)r->blocker);
+            SAY(s, "`muster why %s` tells what that one waits for; with the policy fifo others of the queue would start meanwhile",
+                job_name(c, r->blocker).text);
             return;
         }
-        SAY(s, "wait: when job %lld has its GPUs, what is left is for others", (long long)r->blocker);
+        SAY(s, "wait: when job %s has its GPUs, what is left is for others", job_name(c, r->blocker).text);
         return;
     case WAIT_RESERVATION:
         SAY(s, "nothing to do: this takes at most the grace of the jobs that are stopping, or the time that they still run");
