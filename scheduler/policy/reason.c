@@ -450,7 +450,7 @@ static void advise_on_wish(struct sentence *s, const struct cluster *c, const st
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (*parts[i][1]) {
             SAY(s, "%s%s", separator, parts[i][0]);
-            separator = " or ";
+            separator = " and ";   /* which of them is enough is for the changes to say (outlook_change.c) */
         }
     SAY(s, " to start now, or wait for those nodes");
 }
