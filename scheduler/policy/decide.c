@@ -337,7 +337,7 @@ static void start_waiting(struct pass *p) {
             order_step(&o, l);
             continue;
         }
-        bool later = may && ahead_keeper_is_due(p), hopeless = out || (may && reason_of_no_place(&probe, p, &k->demand, &why));
+        bool later = may && ahead_keeper_may_let_go(p), hopeless = out || (may && reason_of_no_place(&probe, p, &k->demand, &why));
         if (!hopeless && b->is_gang && ahead_may_keep(p)) {
             later |= !ahead_keep(p, j, &k->demand);
             b->ahead_ms = p->now_ms;

@@ -13,13 +13,15 @@ struct ahead {
     const struct placement *where;
     int64_t expected_ms;       /* INT64_MAX: a guess */
     int64_t closing_ms;        /* who starts there from then on does so on loan */
-    bool blocked;              /* in the room now */
+    struct placement rest;     /* without the cpus and the memory of those who hold its GPUs: the others have to leave so much */
+    const struct placement *blocked;   /* in the room now: all of it, or that; NULL: none */
     bool over;                 /* its job has started */
     bool is_due;               /* it can start there when those have left that are leaving */
     struct standing standing;
 };
 
 struct leaver { const struct runner *runner; int64_t end_ms; bool known; };
+struct leaver_list { struct leaver *items; int32_t count; };   /* by their ends; NULL: nobody has asked yet */
 
 struct pass {
     struct cluster *c;
@@ -37,8 +39,7 @@ struct pass {
     struct ahead *ahead;       /* places kept ahead, by this plan too: ahead.h */
     int32_t ahead_count;
     int32_t ahead_tries;       /* this turn may look for so many more */
-    struct leaver *leavers;    /* by when they are expected to end; NULL: nobody has asked yet */
-    int32_t leaver_count;
+    struct leaver_list leavers[2]; /* ahead.c's: those that hold GPUs; with those that hold none */
     struct victims *victims;   /* memory of the searches for victims; NULL: there was none yet */
     int64_t *default_ms;       /* by queue: how long a job is taken to run that doesn't say */
     int64_t ahead_keeper;      /* whose of them is blocked in the room now; 0: none */

@@ -248,15 +248,19 @@ static void hold(struct room *r, const struct job *j, bool on) {
 void room_give(struct room *r, const struct job *j) { hold(r, j, false); }
 void room_take_back(struct room *r, const struct job *j) { hold(r, j, true); }
 
+static void take_beside_gpus(struct room_node *n, const struct task *t, int sign) {
+    n->cpus -= sign * t->cpus;
+    n->memory_mib -= sign * t->memory_mib;
+    n->kept_cpus += sign * t->cpus;
+    n->kept_memory_mib += sign * t->memory_mib;
+}
+
 static void keep(struct room *r, const struct placement *p, int on) {
     for (int32_t i = 0; i < p->task_count; i++) {
         const struct task *t = &p->tasks[i];
         struct room_node n = r->nodes[t->node];
         n.kept = on > 0 ? n.kept | t->gpus : n.kept & ~t->gpus;
-        n.cpus -= on * t->cpus;
-        n.memory_mib -= on * t->memory_mib;
-        n.kept_cpus += on * t->cpus;
-        n.kept_memory_mib += on * t->memory_mib;
+        take_beside_gpus(&n, t, on);
         change_node(r, t->node, &n);
     }
 }
@@ -265,9 +269,11 @@ void room_block(struct room *r, const struct placement *p) { keep(r, p, 1); }
 
 void room_keep_ahead(struct room *r, const struct placement *p, bool on) {
     for (int32_t i = 0; i < p->task_count; i++) {
-        struct room_node n = r->nodes[p->tasks[i].node];
-        n.ahead = on ? n.ahead | p->tasks[i].gpus : n.ahead & ~p->tasks[i].gpus;
-        change_node(r, p->tasks[i].node, &n);
+        const struct task *t = &p->tasks[i];
+        struct room_node n = r->nodes[t->node];
+        n.ahead = on ? n.ahead | t->gpus : n.ahead & ~t->gpus;
+        take_beside_gpus(&n, t, on ? 1 : -1);
+        change_node(r, t->node, &n);
     }
 }
 
