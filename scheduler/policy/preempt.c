@@ -16,6 +16,7 @@
 
 #include <stdio.h>
 
+#include "scheduler/cluster/queue.h"
 #include "scheduler/policy/place.h"
 #include "scheduler/policy/right.h"
 #include "scheduler/policy/scale.h"
@@ -39,6 +40,7 @@ struct search {
     int32_t seat_count;
 };
 
+static int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
 static bool is_owed(const struct search *s) { return s->taker.standing.band == BAND_GUARANTEED; }
 
 /* ---- who may be made to leave ---- */
@@ -212,10 +214,45 @@ static void take_all_borrowers(struct search *s) {
             victims_take(&s->victims, i);
 }
 
+/* Those within a queue that is over its limit with the gang: its own, and those of its siblings who borrow what it is owed. */
+static bool get_below_limits(struct search *s) {
+    const struct cluster *c = s->p->c;
+    for (int32_t q = s->taker.job->queue; q >= 0; q = c->queues[q].parent) {
+        int64_t over = s->p->room.queue_used[q] + s->taker.demand->gpus - c->queues[q].limit;
+        if (c->queues[q].limit != NO_LIMIT && over > 0 && !victims_take_within(&s->victims, q, over))
+            return false;
+    }
+    return true;
+}
+
+static bool make_room(struct search *s, const struct split *split, bool limits_first) {
+    struct victims_mark mark = victims_mark(&s->victims);
+    bool made = (!limits_first || get_below_limits(s)) && victims_take_cheapest(&s->victims, split) && get_below_limits(s);
+    if (!made)
+        victims_forget(&s->victims, mark);
+    return made;
+}
+
+/* Where limits are in the way, those who make room may get below them too, and those who get below them may make room: the cheaper. */
+static bool make_room_cheaply(struct search *s, const struct split *split) {
+    struct victims_mark mark = victims_mark(&s->victims);
+    bool limited = share_over_limit(s->p->c, s->p->room.queue_used, s->taker.job->queue, s->taker.demand->gpus) >= 0;
+    if (!make_room(s, split, false))
+        return limited && make_room(s, split, true);
+    if (!limited)
+        return true;
+    int64_t price = victims_price(&s->victims);
+    victims_forget(&s->victims, mark);
+    if (make_room(s, split, true) && victims_price(&s->victims) < price)
+        return true;
+    victims_forget(&s->victims, mark);
+    return make_room(s, split, false);
+}
+
 static bool try_split(struct search *s, const struct split *split) {
-    size_t mark = room_mark(&s->p->room);
+    struct victims_mark mark = victims_mark(&s->victims);
     bool repacking = s->attempt == REPACKING;
-    if (!victims_take_cheapest(&s->victims, split))
+    if (!make_room_cheaply(s, split))
         return false;
     if (repacking)
         take_all_borrowers(s);
@@ -294,6 +331,16 @@ static const char *seat_text(const struct search *s, const struct runner *k, cha
     return buffer;
 }
 
+/* " (and others with it 96)", where the plan takes more than the job could alone. */
+static const char *crowd_text(const struct search *s, int64_t taken, char *buffer, size_t size) {
+    struct taker alone = s->taker;
+    alone.crowd = 0;
+    buffer[0] = '\0';
+    if (taken > right_measure(&alone, s->p->shares.node_size) && s->taker.crowd > s->taker.demand->gpus)
+        snprintf(buffer, size, " (and others that wait with it %lld)", (long long)s->taker.crowd - s->taker.demand->gpus);
+    return buffer;
+}
+
 struct toll { int64_t gpus, lost_gpu_s; };
 
 static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t taker_id) {
@@ -302,15 +349,16 @@ static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t t
     const struct runner *k = victims_at(&s->victims, i);
     enum leaving leaving = s->victims.leaving[s->victims.items[i]];
     enum right right = right_over(&s->taker, k);
-    char seat[64];
+    char seat[64], crowd[64];
     const struct job *taker = s->taker.job;
     const struct queue *to = &p->c->queues[taker->queue], *from = &p->c->queues[k->job->queue];
     struct event *e = plan_stop(p, k->job, causes[leaving], p->now_ms + k->job->grace_ms, taker_id);
     plan_text(p, e,
-              "%s: job %s of queue %s (guaranteed %lld) needs %d GPUs; job %s of queue %s, which uses %lld and is guaranteed %lld, "
+              "%s: job %s of queue %s (guaranteed %lld) needs %d GPUs%s; job %s of queue %s, which uses %lld and is guaranteed %lld, "
               "%s%s; the plan takes %lld GPUs and about %lld GPU-seconds of work",
               rule_of(leaving, right), plan_job_name(p, taker_id).text, to->name, (long long)share_guarantee(p->c, taker->queue),
-              s->taker.demand->gpus, job_name(p->c, k->job->id).text, from->name, (long long)from->gpus_used,
+              s->taker.demand->gpus, crowd_text(s, toll.gpus, crowd, sizeof crowd), job_name(p->c, k->job->id).text, from->name,
+              (long long)from->gpus_used,
               (long long)share_guarantee(p->c, k->job->queue), reason_text(k, leaving, right),
               seat_text(s, k, seat, sizeof seat), (long long)toll.gpus,
               (long long)toll.lost_gpu_s);
@@ -349,6 +397,33 @@ static bool fits_with_what_goes(struct search *s) {
 
 static bool is_first(const struct pass *p, int32_t queue) { return !p->standings.in_use[queue] && share_guarantee(p->c, queue) > 0; }
 
+/* May those be counted with the gang's who stand no worse: is what is free for it free for them, and do they not wait for each other? */
+static bool is_of_crowd(const struct pass *p, const struct wait_brief *b, const struct demand *d, int32_t level) {
+    const struct demand *other = &p->c->index.wait_shapes[b->shape].slot.demand;
+    return b->gpus && b->level <= level && (!other->filter || other->filter == d->filter) &&
+           (!p->c->index.user_limits || queue_effective(p->c, b->queue).max_running_per_user == INT64_MAX);
+}
+
+/* Of what a queue's jobs ask for, what it could use, on ground no worse. */
+static int64_t useful(const struct pass *p, int32_t queue, enum band band, int64_t asked) {
+    int64_t under_limit = share_limit(p->c, queue) - p->room.queue_used[queue];
+    int64_t entitled = p->shares.entitled[queue] - p->standings.in_use[queue];
+    int64_t most = band == BAND_BORROWED ? under_limit : least_of(under_limit, entitled);
+    return most <= 0 || queue_closed_by(p->c, queue) >= 0 ? 0 : least_of(asked, most);
+}
+
+/* The GPUs that all together wait for who stand no worse than the gang. */
+static int64_t crowd_of(const struct pass *p, const struct demand *d, struct standing standing) {
+    const struct cluster_index *x = &p->c->index;
+    int64_t *asked = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *asked), crowd = 0;
+    for (int32_t i = 0; i < x->class_count; i++)
+        if (is_of_crowd(p, &x->briefs[i], d, standing.level))
+            asked[x->briefs[i].queue] += x->briefs[i].gpus;
+    for (int32_t q = 0; q < p->c->queue_count; q++)
+        crowd += useful(p, q, standing.band, asked[q]);
+    return crowd;
+}
+
 static struct taker taker_of(const struct pass *p, const struct job *j, const struct demand *d) {
     return (struct taker){.c = p->c, .job = j, .demand = d, .standing = standing_of(&p->standings, d),
                           .waited_ms = p->now_ms - j->queued_ms, .is_first = is_first(p, j->queue)};
@@ -356,9 +431,11 @@ static struct taker taker_of(const struct pass *p, const struct job *j, const st
 
 bool preempt_may(const struct pass *p, const struct demand *d) {
     struct taker t = {.demand = d, .standing = standing_of(&p->standings, d), .is_first = is_first(p, d->queue)};
+    int32_t over = share_over_limit(p->c, p->room.queue_used, d->queue, d->gpus_min);
     const struct offer *own = &p->standings.offers[d->queue];
-    struct offer others = p->standings.offered;
-    int64_t free = p->room.index.gpus + p->standings.going_gpus;
+    struct offer others = over >= 0 ? standings_offered_within(&p->standings, p->c, over) : p->standings.offered;
+    int64_t free = over >= 0 ? p->c->queues[over].limit - p->room.queue_used[over] : p->room.index.gpus;
+    free += p->standings.going_gpus;
     others.unguaranteed -= own->unguaranteed;
     for (int level = 0; level < JOB_LEVELS; level++)
         others.borrowed[level] -= own->borrowed[level];
@@ -374,6 +451,7 @@ bool preempt_for(struct pass *p, const struct job *j, const struct demand *d) {
     bool found = fits_with_what_goes(&s);
     if (!found) {
         s.split = place_split(&p->room, &least);
+        s.taker.crowd = crowd_of(p, &least, s.taker.standing);
         s.measure = right_measure(&s.taker, p->shares.node_size);
         victims_init(&s.victims, p, &least);
         size_t mark = room_mark(&p->room);

@@ -1,5 +1,7 @@
 #include "scheduler/policy/standing.h"
 
+#include "scheduler/cluster/queue.h"
+
 int64_t job_price(const struct job *j, int64_t now_ms) {
     int64_t since = j->checkpoint_ms > j->start_ms ? j->checkpoint_ms : j->start_ms;
     return j->start_ms < 0 ? 0 : placement_gpus(&j->placement) * (now_ms - since + RESTART_MS);
@@ -142,6 +144,14 @@ static void sum_offers(struct offer *sum, const struct offer *o, int sign) {
         sum->borrowed[level] += sign * o->borrowed[level];
         sum->all[level] += sign * o->all[level];
     }
+}
+
+struct offer standings_offered_within(const struct standings *s, const struct cluster *c, int32_t queue) {
+    struct offer within = {0};
+    for (int32_t q = 0; q < c->queue_count; q++)
+        if (queue_is_within(c, q, queue))
+            sum_offers(&within, &s->offers[q], 1);
+    return within;
 }
 
 void standings_update(struct standings *s, int32_t queue) {

@@ -80,6 +80,8 @@ void standings_open(struct standings *s, const struct cluster *c, const struct s
 void standings_link_nodes(struct standings *s, int32_t node_count, struct arena *arena);
 /* The bands of a queue's runners anew, after some were marked as going, or not going any more. */
 void standings_update(struct standings *s, int32_t queue);
+/* What the runners of a queue and of those below it hold. */
+struct offer standings_offered_within(const struct standings *s, const struct cluster *c, int32_t queue);
 void standings_promise(struct standings *s, int32_t queue, int32_t gpus);   /* a job of the queue will start */
 /* At most so many GPUs that would start now in the queue, of jobs that can't be stopped or of others, could stand on its guarantee. */
 int64_t standings_guarantee_left(const struct standings *s, int32_t queue, bool fixed);
