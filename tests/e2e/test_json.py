@@ -224,4 +224,5 @@ def the_page_tells_the_members(c):
 if __name__ == "__main__":
     main([the_page_tells_the_members, logs_are_json_lines, logs_of_a_rank_name_it, logs_follow_in_json_over_attempts,
           logs_show_a_line_that_is_not_whole_yet, logs_fail_without_a_line, run_gives_the_row_and_the_code,
-          run_gives_no_row_of_a_job_that_is_none, report_acknowledges, nodes_as_lines, jobs_as_lines, wait_tells_of_each_job_when_it_is_over, top_as_lines])
+          run_gives_no_row_of_a_job_that_is_none, report_acknowledges, nodes_as_lines, jobs_as_lines,
+          wait_tells_of_each_job_when_it_is_over, top_as_lines])
