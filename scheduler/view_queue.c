@@ -10,7 +10,7 @@ struct queue_sums { int64_t entitled, waiting_gpus; int running, pending; };
 
 static struct queue_sums *sum_up(const struct cluster *c, struct arena *arena) {
     struct queue_sums *sums = arena_array(arena, (size_t)c->queue_count, sizeof *sums);
-    const int64_t *entitled = share_entitlements(c, arena);
+    const int64_t *entitled = share_entitlements(c, 0, arena);
     for (int32_t q = 0; q < c->queue_count; q++)
         sums[q].entitled = entitled[q];
     for (int i = 0; i < c->job_count; i++) {

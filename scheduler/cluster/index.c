@@ -240,6 +240,7 @@ static void class_count_job(struct cluster_index *x, int32_t at, const struct jo
     const struct wait_class *k = &x->classes[at];
     struct wait_brief *b = &x->briefs[at];
     b->jobs += sign;
+    b->gpus_asked += sign * j->gpus_asked;
     b->placed += sign * j->is_placed;
     b->first_job = k->line_count == 1 && !b->placed ? job_place(k->lines[0].jobs.items[0]) : 0;
     b->first_account = k->line_count == 1 ? k->lines[0].account : 0;
@@ -389,6 +390,8 @@ static void change_demand(struct cluster *c, struct job *j, enum job_listing lis
     if (sign && !just_moves && (sign < 0 || !q->saturated))
         index_gain(c);
     q->gpus_waiting += more;
+    if (j->listed == LISTED_READY)
+        c->index.briefs[j->wait_class].gpus_asked += more;
     j->gpus_asked = asked;
 }
 
@@ -460,6 +463,7 @@ void index_count_users(struct cluster *c) {
 
 static void note_limits(struct cluster *c) {
     c->index.typed_limits = c->index.user_limits = c->index.min_runtimes = false;
+    c->index.typed_shares = 0;
     c->index.min_runtime_ms = QUEUE_MIN_RUNTIME_MS;
     for (int32_t i = 0; i < c->queue_count; i++) {
         const struct queue *q = &c->queues[i];
@@ -467,8 +471,11 @@ static void note_limits(struct cluster *c) {
         c->index.min_runtimes |= !q->deleted && q->min_runtime_ms;
         if (!q->deleted && q->min_runtime_ms && q->min_runtime_ms < c->index.min_runtime_ms)
             c->index.min_runtime_ms = q->min_runtime_ms;
-        for (int32_t t = 1; t < c->gpu_type_count; t++)
-            c->index.typed_limits |= !q->deleted && q->typed_set >> t & 1 && q->typed[t].limit != NO_LIMIT;
+        for (int32_t t = 1; t < c->gpu_type_count && !q->deleted; t++) {
+            bool is_set = q->typed_set >> t & 1;
+            c->index.typed_limits |= is_set && q->typed[t].limit != NO_LIMIT;
+            c->index.typed_shares |= (uint32_t)(is_set && (q->typed[t].guarantee || q->typed[t].weight)) << t;
+        }
     }
 }
 

@@ -183,7 +183,7 @@ static bool is_search_due(const struct pass *p, const struct wait_brief *b) {
 
 /* Who is owed GPUs and comes new does not wait for the next time. */
 static bool may_search(const struct pass *p, const struct wait_brief *b, struct standing standing) {
-    bool at_once = standing.band == BAND_GUARANTEED && b->searched_ms == INT64_MIN;
+    bool at_once = band_is_guaranteed(standing.band) && b->searched_ms == INT64_MIN;
     return p->c->index.search_nodes > (at_once ? -NODES_TO_SEARCH : 0);
 }
 
@@ -408,7 +408,7 @@ void policy_decide(struct cluster *c, int64_t now_ms, struct arena *arena, struc
     start_waiting(&p);
     grow_elastic(&p);
     for (int32_t q = 0; q < c->queue_count; q++)
-        c->queues[q].saturated = p.shares.demand[q] > p.shares.entitled[q];
+        c->queues[q].saturated = !p.shares.types && p.shares.of[0].demand[q] > p.shares.of[0].entitled[q];
     user_limit_close(&p);
     if (c->index.gain != c->index.decided_gain || p.look_ms < c->index.look_ms)   /* else those wait on that were looked at before */
         c->index.look_ms = p.look_ms;

@@ -323,7 +323,7 @@ static void look_at_head(const struct order *o, struct line *l) {
     uint64_t version = o->p->standings.versions[l->queue];
     if (l->looked_at == head->class && l->looked_version == version)
         return;
-    l->is_guaranteed = standing_of(&o->p->standings, &class_of(o, head)->demand).band == BAND_GUARANTEED;
+    l->is_guaranteed = band_is_guaranteed(standing_of(&o->p->standings, &class_of(o, head)->demand).band);
     l->looked_at = head->class;
     l->looked_version = version;
 }
@@ -377,7 +377,7 @@ bool order_comes_first(const struct order *o, const struct job *j, const struct 
         fill_key(o, &own, j->id, cluster_account_of(c, j->queue, j->uid), entry.key);
         return before(&entry, &l->entries[0]);
     }
-    struct line own = {.queue = j->queue, .is_guaranteed = standing_of(&o->p->standings, &d).band == BAND_GUARANTEED};
+    struct line own = {.queue = j->queue, .is_guaranteed = band_is_guaranteed(standing_of(&o->p->standings, &d).band)};
     int by = by_queue(o, &own, l);
     return by ? by < 0 : d.priority > order_job(o, l)->priority;
 }

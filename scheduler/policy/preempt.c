@@ -16,6 +16,7 @@
 
 #include <stdio.h>
 
+#include "scheduler/cluster/queue.h"
 #include "scheduler/policy/place.h"
 #include "scheduler/policy/right.h"
 #include "scheduler/policy/scale.h"
@@ -39,19 +40,19 @@ struct search {
     int32_t seat_count;
 };
 
-static bool is_owed(const struct search *s) { return s->taker.standing.band == BAND_GUARANTEED; }
+static bool is_owed(const struct search *s) { return band_is_guaranteed(s->taker.standing.band); }
 
 /* ---- who may be made to leave ---- */
 
 static bool is_movable(const struct search *s, const struct runner *k) {
     return k->preemptible && k->fresh && !k->going && k->job->state == JOB_RUNNING && k->job->placement.task_count == 1 &&
-           k->gpus > 0 && k->gpus < s->p->shares.node_size;
+           k->gpus > 0 && k->gpus < s->p->shares.of[0].node_size;
 }
 
 /* A queue that asks for no more than is guaranteed to it notices nothing of others. */
 static bool is_undisturbed(const struct search *s, const struct runner *k) {
     const struct shares *shares = &s->p->shares;
-    return k->standing.band == BAND_GUARANTEED && shares->demand[k->queue] <= shares->guaranteed[k->queue];
+    return band_is_guaranteed(k->standing.band) && shares->of[0].demand[k->queue] <= share_covered(shares, k->queue);
 }
 
 static bool may_move(const struct search *s, const struct runner *k) {
@@ -116,7 +117,7 @@ static struct standing standing_after(struct search *s) {
         victims_at(&s->victims, i)->going = s->victims.leaving[s->victims.items[i]] != SHRINKS;
     for (int32_t i = 0; i < s->victims.count; i++)
         standings_update(&s->p->standings, victims_at(&s->victims, i)->job->queue);
-    struct standing after = standing_of(&s->p->standings, s->taker.demand);
+    struct standing after = standing_anywhere(&s->p->standings, s->taker.demand);
     for (int32_t i = 0; i < s->victims.count; i++)
         victims_at(&s->victims, i)->going = false;
     return after;
@@ -137,7 +138,7 @@ static bool is_right(struct search *s) {
     for (int32_t i = 0; i < s->victims.count; i++) {
         const struct runner *k = victims_at(&s->victims, i);
         enum leaving leaving = s->victims.leaving[s->victims.items[i]];
-        bool is_taken = leaving == IS_EVICTED || (leaving == SHRINKS && !k->fresh && t.standing.band != BAND_GUARANTEED);
+        bool is_taken = leaving == IS_EVICTED || (leaving == SHRINKS && !k->fresh && !band_is_guaranteed(t.standing.band));
         enum right by = is_taken ? right_then(s, &t, k) : RIGHT_NONE;
         right = right && (!is_taken || (by != RIGHT_NONE && by != RIGHT_SPARE));
         measured += right_is_measured(&t, by) ? k->gpus : 0;
@@ -147,7 +148,7 @@ static bool is_right(struct search *s) {
     }
     for (int32_t i = 0; i < s->victims.count; i++)
         standings_update(&s->p->standings, victims_at(&s->victims, i)->job->queue);
-    if (t.standing.band != BAND_GUARANTEED)
+    if (!band_is_guaranteed(t.standing.band))
         right = right && moved <= s->measure && moved_price <= t.waited_ms * t.demand->gpus;
     return right && measured <= s->measure && packed <= right_pack_measure(&t);
 }
@@ -174,6 +175,7 @@ static bool find_seat(struct search *s, struct seat *seat) {
     if (seat->leaving == MOVES)
         d = place_sized(&whole, seat->runner->gpus), d.gpus_min = d.gpus;
     d.compact = true;
+    d.barred = runner_barred(&p->standings, seat->runner);
     return place_largest(&p->room, &d, most < seat->runner->gpus ? most : seat->runner->gpus, &seat->where) &&
            share_admits(&p->room, d.queue, placement_gpus(&seat->where), d.preemptible);
 }
@@ -347,35 +349,39 @@ static bool fits_with_what_goes(struct search *s) {
     return fits;
 }
 
-static bool is_first(const struct pass *p, int32_t queue) { return !p->standings.in_use[queue] && share_guarantee(p->c, queue) > 0; }
+/* Its queue runs nothing, and has a guarantee that the job can use. */
+static bool is_first(const struct pass *p, const struct demand *d) {
+    int64_t guarantee = share_guarantee(p->c, d->queue);
+    for (uint32_t left = p->shares.types & ~node_filter_types(p->c, d->filter); left; left &= left - 1)
+        guarantee -= queue_quota_of_type(&p->c->queues[d->queue], __builtin_ctz(left)).guarantee;
+    return !p->standings.on[0][d->queue].in_use && guarantee > 0;
+}
 
 static struct taker taker_of(const struct pass *p, const struct job *j, const struct demand *d) {
-    return (struct taker){.c = p->c, .job = j, .demand = d, .standing = standing_of(&p->standings, d),
-                          .waited_ms = p->now_ms - j->queued_ms, .is_first = is_first(p, j->queue)};
+    return (struct taker){.c = p->c, .job = j, .demand = d, .standing = standing_anywhere(&p->standings, d),
+                          .waited_ms = p->now_ms - j->queued_ms, .is_first = is_first(p, d)};
 }
 
 bool preempt_may(const struct pass *p, const struct demand *d) {
-    struct taker t = {.demand = d, .standing = standing_of(&p->standings, d), .is_first = is_first(p, d->queue)};
+    struct taker t = {.demand = d, .standing = standing_of(&p->standings, d), .is_first = is_first(p, d)};
     const struct offer *own = &p->standings.offers[d->queue];
     struct offer others = p->standings.offered;
     int64_t free = p->room.index.gpus + p->standings.going_gpus;
     others.unguaranteed -= own->unguaranteed;
+    others.of_any_type -= own->of_any_type;
     for (int level = 0; level < JOB_LEVELS; level++)
         others.borrowed[level] -= own->borrowed[level];
     others.spare -= own->spare;
     return d->gpus_min && d->gpus_min <= free + right_bound(&t, &others, own);
 }
 
-bool preempt_for(struct pass *p, const struct job *j, const struct demand *d) {
-    struct demand least = place_sized(d, d->gpus_min);
-    struct search s = {.p = p, .taker = taker_of(p, j, &least)};
-    if (!least.gpus)
-        return false;
+static bool search_on(struct pass *p, const struct job *j, const struct demand *d) {
+    struct search s = {.p = p, .taker = taker_of(p, j, d)};
     bool found = fits_with_what_goes(&s);
     if (!found) {
-        s.split = place_split(&p->room, &least);
-        s.measure = right_measure(&s.taker, p->shares.node_size);
-        victims_init(&s.victims, p, &least);
+        s.split = place_split(&p->room, d);
+        s.measure = right_measure(&s.taker, p->shares.of[0].node_size);
+        victims_init(&s.victims, p, d);
         size_t mark = room_mark(&p->room);
         preempt_give_what_goes(p);
         found = try_attempts(&s);
@@ -384,4 +390,17 @@ bool preempt_for(struct pass *p, const struct job *j, const struct demand *d) {
     if (found)
         plan_all(&s);
     return found;
+}
+
+/* On the types of GPU where it stands best first: a guarantee of a type is given back in that type. */
+bool preempt_for(struct pass *p, const struct job *j, const struct demand *d) {
+    struct demand least = place_sized(d, d->gpus_min);
+    uint32_t barred[STANDING_WAYS_MAX];
+    int ways = standing_ways(&p->standings, &least, barred);
+    for (int i = 0; i < ways && least.gpus; i++) {
+        least.barred = barred[i];
+        if (search_on(p, j, &least))
+            return true;
+    }
+    return false;
 }

@@ -48,7 +48,7 @@ static int64_t cost_of(const struct victims *v, const struct runner *k, const st
     bool outside = k->job->queue != v->demand->queue && c->queues[k->job->queue].parent != c->queues[v->demand->queue].parent;
     if (v->by_share_of_price && k->gpus)
         price = price * __builtin_popcount(t->gpus) / k->gpus;
-    if (k->standing.band == BAND_GUARANTEED)
+    if (band_is_guaranteed(k->standing.band))
         price += most;
     return price << 12 | (int64_t)outside << 11 | (k->gpus < 2048 ? k->gpus : 2047);
 }
@@ -107,7 +107,7 @@ static int least_of(int a, int b) { return a < b ? a : b; }
 
 static bool may_use(const struct victims *v, int32_t node, const struct need *need) {
     const struct cluster *c = v->p->c;
-    if (!node_filter_passes(c, v->demand->filter, node))
+    if (!node_filter_passes(c, v->demand->filter, node) || v->demand->barred >> c->shapes[c->nodes[node].shape].gpu_type & 1)
         return false;
     return !v->demand->exclusive || need->gpus == c->shapes[c->nodes[node].shape].count;
 }

@@ -161,7 +161,7 @@ static void entitlement(struct table *t) {
     for (int i = 0; i < t->rows; i++)
         if (number(t, i, 3))
             submit_as(&w, cell(t, i, 0), 0, number(t, i, 3), 0);
-    const int64_t *entitled = share_entitlements(&w.c, &w.arena);
+    const int64_t *entitled = share_entitlements(&w.c, 0, &w.arena);
     for (int i = 0; i < t->rows; i++)
         say(t, i, 4, "%lld", (long long)entitled[cluster_queue(&w.c, cell(t, i, 0))]);
     world_release(&w);
