@@ -296,6 +296,17 @@ static const char *seat_text(const struct search *s, const struct runner *k, cha
     return buffer;
 }
 
+/* Of the type by whose guarantee is taken; 0: of all together. */
+static int64_t guarantee_of(const struct cluster *c, int32_t queue, int32_t type) {
+    return type ? queue_quota_of_type(&c->queues[queue], type).guarantee : share_guarantee(c, queue);
+}
+
+/* "8", or "8 H100". */
+static const char *gpus_text(const struct cluster *c, int64_t gpus, int32_t type, char *buffer, size_t size) {
+    snprintf(buffer, size, type ? "%lld %s" : "%lld", (long long)gpus, c->gpu_types[type]);
+    return buffer;
+}
+
 struct toll { int64_t gpus, lost_gpu_s; };
 
 static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t taker_id) {
@@ -304,16 +315,18 @@ static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t t
     const struct runner *k = victims_at(&s->victims, i);
     enum leaving leaving = s->victims.leaving[s->victims.items[i]];
     enum right right = right_over(&s->taker, k);
-    char seat[64];
-    const struct job *taker = s->taker.job;
-    const struct queue *to = &p->c->queues[taker->queue], *from = &p->c->queues[k->job->queue];
+    int32_t type = s->taker.standing.type;
+    char seat[64], of_taker[96], in_use[96];
+    const struct queue *to = &p->c->queues[s->taker.job->queue], *from = &p->c->queues[k->job->queue];
     struct event *e = plan_stop(p, k->job, causes[leaving], p->now_ms + k->job->grace_ms, taker_id);
     plan_text(p, e,
-              "%s: job %lld of queue %s (guaranteed %lld) needs %d GPUs; job %lld of queue %s, which uses %lld and is guaranteed %lld, "
+              "%s: job %lld of queue %s (guaranteed %s) needs %d GPUs; job %lld of queue %s, which uses %s and is guaranteed %lld, "
               "%s%s; the plan takes %lld GPUs and about %lld GPU-seconds of work",
-              rule_of(leaving, right), (long long)taker_id, to->name, (long long)share_guarantee(p->c, taker->queue),
-              s->taker.demand->gpus, (long long)k->job->id, from->name, (long long)from->gpus_used,
-              (long long)share_guarantee(p->c, k->job->queue), reason_text(k, leaving, right),
+              rule_of(leaving, right), (long long)taker_id, to->name,
+              gpus_text(p->c, guarantee_of(p->c, s->taker.job->queue, type), type, of_taker, sizeof of_taker),
+              s->taker.demand->gpus, (long long)k->job->id, from->name,
+              gpus_text(p->c, type ? from->used_by_type[type] : from->gpus_used, type, in_use, sizeof in_use),
+              (long long)guarantee_of(p->c, k->job->queue, type), reason_text(k, leaving, right),
               seat_text(s, k, seat, sizeof seat), (long long)toll.gpus,
               (long long)toll.lost_gpu_s);
     plan_tell(e, &(struct plan_account){rule_of(leaving, right), s->taker.demand->gpus, toll.gpus});

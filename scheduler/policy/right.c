@@ -40,11 +40,17 @@ static enum right between_queues(const struct taker *t, const struct runner *fro
     return t->standing.band == from->standing.band ? among_equals(t, from) : RIGHT_NONE;
 }
 
+/* For a guarantee of a type of GPU, one that holds none of that type is no use. */
+static bool may_reclaim(const struct taker *t, const struct runner *from) {
+    bool of_another = t->standing.type && from->type && from->type != t->standing.type;
+    return band_is_guaranteed(t->standing.band) && from->standing.band > t->standing.band && !of_another;
+}
+
 enum right right_over(const struct taker *t, const struct runner *from) {
     bool same_queue = from->queue == t->demand->queue;
     if (!from->preemptible || from->going)
         return RIGHT_NONE;
-    if (!same_queue && band_is_guaranteed(t->standing.band) && from->standing.band > t->standing.band)
+    if (!same_queue && may_reclaim(t, from))
         return RIGHT_RECLAIM;
     enum right right = same_queue ? inside_queue(t, from) : between_queues(t, from);
     if (!from->gpus && right != RIGHT_PRIORITY)
