@@ -105,7 +105,8 @@ static void mark_stopped(struct pass *p) {
 /* ---- 3. reservations ---- */
 
 static bool is_usable(const struct pass *p, const struct job *j, const struct placement *kept) {
-    if (!j->preemptible && share_over_guarantee(p->c, p->room.queue_fixed, j->queue, placement_gpus(kept)) >= 0)
+    if (!j->preemptible && (share_over_guarantee(p->c, p->room.queue_fixed, j->queue, placement_gpus(kept)) >= 0 ||
+                            !type_guarantee_admits(&p->room, j->queue, kept)))
         return false;
     return place_is_free(&p->room, kept) && type_limit_admits(&p->room, j->queue, kept) &&
            share_over_limit(p->c, p->room.queue_held, j->queue, placement_gpus(kept)) < 0;
@@ -301,7 +302,7 @@ static const enum look *look_at_classes(struct pass *p) {
 
 /* Nothing but the room itself was in its way: then it is in that of all of its shape. */
 static bool is_unfit(const struct pass *p, const struct demand *d) {
-    return !ahead_keeper(p) && !type_limit_barred(&p->room, d->queue, d->gpus) &&
+    return !ahead_keeper(p) && !type_barred(&p->room, d) &&
            (d->gpus == d->gpus_min || share_admits(&p->room, d->queue, d->gpus, d->preemptible));
 }
 

@@ -411,7 +411,7 @@ bool preempt_for(struct pass *p, const struct job *j, const struct demand *d) {
     uint32_t barred[STANDING_WAYS_MAX];
     int ways = standing_ways(&p->standings, &least, barred);
     for (int i = 0; i < ways && least.gpus; i++) {
-        least.barred = barred[i];
+        least.barred = barred[i] | (d->preemptible ? 0 : type_guarantee_barred(&p->room, d->queue, least.gpus));
         if (search_on(p, j, &least))
             return true;
     }

@@ -119,6 +119,17 @@ static bool limited_by_type(struct reason_probe *probe, struct room *room, const
     return true;
 }
 
+/* Likewise what it and others are guaranteed of it, where the gang can't be taken back. */
+static bool guaranteed_by_type(struct reason_probe *probe, struct room *room, const struct demand *d, int view, struct wait_reason *why) {
+    uint32_t barred = d->preemptible ? 0 : type_guarantee_barred(room, d->queue, d->gpus) & node_filter_types(room->c, d->filter);
+    if (!barred || !fits_in(probe, room, d, view | ROOM_ANY_TYPE))
+        return false;
+    int32_t type = __builtin_ctz(barred);
+    *why = (struct wait_reason){.code = WAIT_QUOTA, .queue = d->queue, .gpu_type = type, .asked = d->gpus,
+                                .limit = queue_quota_of_type(&room->c->queues[d->queue], type).guarantee};
+    return true;
+}
+
 bool reason_of_no_place(struct reason_probe *probe, struct pass *p, const struct demand *asked, struct wait_reason *why) {
     const struct cluster *c = p->c;
     struct room *room = &p->room;
@@ -135,12 +146,13 @@ bool reason_of_no_place(struct reason_probe *probe, struct pass *p, const struct
     }
     anywhere.topology = LEVEL_ANY;
     if (!fits_in(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING)) {
-        if (limited_by_type(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING, why))
+        if (limited_by_type(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING, why) ||
+            guaranteed_by_type(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING, why))
             return true;
         why->code = fits_in(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING | ROOM_ALL_HEALTHY) ? WAIT_NODE_HEALTH : WAIT_NEVER_FITS;
         return true;
     }
-    if (limited_by_type(probe, room, d, ROOM_NOW, why))
+    if (limited_by_type(probe, room, d, ROOM_NOW, why) || guaranteed_by_type(probe, room, d, ROOM_NOW, why))
         return false;
     if (why->available >= d->gpus && d->topology != LEVEL_ANY && fits_in(probe, room, &anywhere, ROOM_NOW))
         why->code = WAIT_TOPOLOGY;
@@ -277,6 +289,11 @@ static void say_user_limit(struct sentence *s, const struct cluster *c, const st
 }
 
 static void say_quota(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
+    if (r->gpu_type) {
+        SAY(s, "waits for %d GPU%s that can't be taken back from it: of type %s queue %s is guaranteed %lld, and others the rest",
+            j->gpus_min, plural(j->gpus_min), c->gpu_types[r->gpu_type], c->queues[r->queue].name, (long long)r->limit);
+        return;
+    }
     SAY(s, "waits for %d GPU%s that can't be taken back from it: queue %s is guaranteed %lld, and uses %lld for such jobs", j->gpus_min,
         plural(j->gpus_min), c->queues[r->queue].name, (long long)r->limit, (long long)c->queues[r->queue].gpus_fixed);
     say_holder(s, c, r->blocker);
@@ -465,8 +482,12 @@ static void advise(struct sentence *s, const struct cluster *c, const struct job
             (long long)(use_of(&c->queues[r->queue], r->gpu_type) + r->asked));
         return;
     case WAIT_QUOTA:
-        SAY(s, "submit it as preemptible, or let an admin raise the guarantee: muster quota set %s --guarantee %lld",
-            c->queues[r->queue].name, (long long)(c->queues[r->queue].gpus_fixed + r->asked));
+        if (r->gpu_type)
+            SAY(s, "submit it as preemptible, or let an admin raise the guarantee: muster quota set %s --gpu-type %s --guarantee %lld",
+                c->queues[r->queue].name, c->gpu_types[r->gpu_type], (long long)(r->limit + r->asked));
+        else
+            SAY(s, "submit it as preemptible, or let an admin raise the guarantee: muster quota set %s --guarantee %lld",
+                c->queues[r->queue].name, (long long)(c->queues[r->queue].gpus_fixed + r->asked));
         return;
     case WAIT_NO_FIT:
         SAY(s, "wait: it starts as soon as its gang fits");
