@@ -24,7 +24,7 @@ static int fetch_piece(struct client *client, struct export *ask, FILE *out, boo
     ask->export = data->export;
     *end = data->end;
     *bytes += (int64_t)data->data.size;
-    if (fwrite(data->data.data, 1, data->data.size, out) != data->data.size)
+    if (data->data.size && fwrite(data->data.data, 1, data->data.size, out) != data->data.size)
         rc = error_set_errno(err, ERR_IO, "writing the log");
     message_release(&answer);
     return rc;

@@ -204,17 +204,18 @@ static int check_index(const struct cluster *c, struct error *err) {
     for (int32_t i = 0; i < c->index.class_count; i++) {
         const struct wait_class *k = &c->index.classes[i];
         int32_t jobs = 0, placed = 0;
-        int64_t asked = 0;
+        int64_t gpus = 0;
         for (int32_t line = 0; line < k->line_count; line++)
             for (int32_t n = 0; n < k->lines[line].jobs.count; n++, jobs++) {
-                placed += k->lines[line].jobs.items[n]->is_placed;
-                asked += k->lines[line].jobs.items[n]->gpus_asked;
+                const struct job *j = k->lines[line].jobs.items[n];
+                placed += j->is_placed;
+                gpus += j->is_placed ? 0 : (int64_t)array_startable(j) * j->gpus_min;
             }
         const struct wait_brief *b = &c->index.briefs[i];
-        if (jobs && asked != b->gpus_asked)
-            return BREACH("a class of waiting jobs asks for %lld GPUs, and counts %lld", (long long)asked, (long long)b->gpus_asked);
         if (jobs != b->jobs || placed != b->placed || (b->first_job && b->first_job != job_place(k->lines[0].jobs.items[0])))
             return BREACH("a class of waiting jobs has %d, %d of them placed, and counts %d and %d", jobs, placed, b->jobs, b->placed);
+        if (gpus != b->gpus)
+            return BREACH("a class of waiting jobs asks for %lld GPUs, and counts %lld", (long long)gpus, (long long)b->gpus);
         ready += jobs;
     }
     for (int32_t i = 0; i < c->job_count; i++) {

@@ -282,7 +282,7 @@ struct wait_brief {
     int64_t ahead_ms;           /* when a place ahead was last looked for; likewise */
     int64_t first_job;          /* where one user's jobs are all of it, and none has a place: the place of the first; else 0 */
     int32_t jobs, placed;       /* how many there are, and how many of them have a place kept, and not only ahead */
-    int64_t gpus_asked;         /* by all of them, at the least */
+    int64_t gpus;               /* that those without a place ask for: at the least, and of an array what may start */
     int32_t shape;              /* index into cluster_index.wait_shapes */
     int32_t queue, priority;
     int32_t first_account;

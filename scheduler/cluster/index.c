@@ -240,8 +240,8 @@ static void class_count_job(struct cluster_index *x, int32_t at, const struct jo
     const struct wait_class *k = &x->classes[at];
     struct wait_brief *b = &x->briefs[at];
     b->jobs += sign;
-    b->gpus_asked += sign * j->gpus_asked;
     b->placed += sign * j->is_placed;
+    b->gpus += j->is_placed ? 0 : sign * j->gpus_asked;
     b->first_job = k->line_count == 1 && !b->placed ? job_place(k->lines[0].jobs.items[0]) : 0;
     b->first_account = k->line_count == 1 ? k->lines[0].account : 0;
 }
@@ -390,8 +390,8 @@ static void change_demand(struct cluster *c, struct job *j, enum job_listing lis
     if (sign && !just_moves && (sign < 0 || !q->saturated))
         index_gain(c);
     q->gpus_waiting += more;
-    if (j->listed == LISTED_READY)
-        c->index.briefs[j->wait_class].gpus_asked += more;
+    if (j->listed == LISTED_READY && !j->is_placed)
+        c->index.briefs[j->wait_class].gpus += more;
     j->gpus_asked = asked;
 }
 

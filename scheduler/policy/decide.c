@@ -325,7 +325,7 @@ static void start_waiting(struct pass *p) {
         struct wait_reason why = {.code = WAIT_NO_FIT, .queue = -1};
         struct standing standing = standing_of(&p->standings, &k->demand);
         bool closely = looks[j->wait_class] == LOOK_CLOSELY, out = start_is_kept_out(p, j, &why);
-        bool may = !out && start_is_admitted(p, &k->demand, &why);
+        bool may = !out && start_is_admitted(p, &k->demand, &why), limited = !out && why.code == WAIT_QUEUE_LIMIT;
         if (may)
             ahead_bind(p, &k->demand, standing, j->id);
         if (may && start_now(p, j, &k->demand)) {
@@ -334,7 +334,7 @@ static void start_waiting(struct pass *p) {
         }
         if (may && is_unfit(p, &k->demand))
             order_unfit(&o, b->shape);
-        if (may && closely && search(p, b, &k->demand, standing, j)) {
+        if ((may || limited) && closely && search(p, b, &k->demand, standing, j)) {
             order_step(&o, l);
             continue;
         }

@@ -86,16 +86,17 @@ static void judge_newcomer(struct outlook_asker *a, const struct job *j, struct 
         *why = (struct wait_reason){.code = WAIT_DEPENDENCY, .queue = -1, .blocker = j->after[0].job, .asked = j->after_count};
     } else if (outlook_strictly_before(p->c, j)) {
         *why = (struct wait_reason){.code = WAIT_PRIORITY, .queue = j->queue, .blocker = outlook_strictly_before(p->c, j)};
-    } else if (!start_is_kept_out(p, j, why) && start_is_admitted(p, &d, why)) {
-        ahead_bind(p, &d, standing_of(&p->standings, &d), j->id);
-        bool starts = start_find_place(p, &d, &out->where);
-        if (starts)
+    } else if (!start_is_kept_out(p, j, why)) {
+        bool may = start_is_admitted(p, &d, why), limited = why->code == WAIT_QUEUE_LIMIT;
+        if (may)
+            ahead_bind(p, &d, standing_of(&p->standings, &d), j->id);
+        if (may && start_find_place(p, &d, &out->where))
             out->verdict = OUTLOOK_STARTS;
-        else if (may_take(a, j, &d))
+        else if ((may || limited) && may_take(a, j, &d))
             tell_plan(a, j, out);
-        else
+        else if (may)
             reason_of_no_place(&a->probe, p, &d, why);
-        if (out->verdict == OUTLOOK_WAITS)
+        if (may && out->verdict == OUTLOOK_WAITS)
             ahead_bind(p, NULL, (struct standing){0}, 0);
     }
     reason_name_blocker(p->c, j, why);

@@ -40,6 +40,7 @@ struct search {
     int32_t seat_count;
 };
 
+static int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
 static bool is_owed(const struct search *s) { return band_is_guaranteed(s->taker.standing.band); }
 
 /* ---- who may be made to leave ---- */
@@ -214,10 +215,45 @@ static void take_all_borrowers(struct search *s) {
             victims_take(&s->victims, i);
 }
 
+/* Those within a queue that is over its limit with the gang: its own, and those of its siblings who borrow what it is owed. */
+static bool get_below_limits(struct search *s) {
+    const struct cluster *c = s->p->c;
+    for (int32_t q = s->taker.job->queue; q >= 0; q = c->queues[q].parent) {
+        int64_t over = s->p->room.queue_used[q] + s->taker.demand->gpus - c->queues[q].limit;
+        if (c->queues[q].limit != NO_LIMIT && over > 0 && !victims_take_within(&s->victims, q, over))
+            return false;
+    }
+    return true;
+}
+
+static bool make_room(struct search *s, const struct split *split, bool limits_first) {
+    struct victims_mark mark = victims_mark(&s->victims);
+    bool made = (!limits_first || get_below_limits(s)) && victims_take_cheapest(&s->victims, split) && get_below_limits(s);
+    if (!made)
+        victims_forget(&s->victims, mark);
+    return made;
+}
+
+/* Where limits are in the way, those who make room may get below them too, and those who get below them may make room: the cheaper. */
+static bool make_room_cheaply(struct search *s, const struct split *split) {
+    struct victims_mark mark = victims_mark(&s->victims);
+    bool limited = share_over_limit(s->p->c, s->p->room.queue_used, s->taker.job->queue, s->taker.demand->gpus) >= 0;
+    if (!make_room(s, split, false))
+        return limited && make_room(s, split, true);
+    if (!limited)
+        return true;
+    int64_t price = victims_price(&s->victims);
+    victims_forget(&s->victims, mark);
+    if (make_room(s, split, true) && victims_price(&s->victims) < price)
+        return true;
+    victims_forget(&s->victims, mark);
+    return make_room(s, split, false);
+}
+
 static bool try_split(struct search *s, const struct split *split) {
-    size_t mark = room_mark(&s->p->room);
+    struct victims_mark mark = victims_mark(&s->victims);
     bool repacking = s->attempt == REPACKING;
-    if (!victims_take_cheapest(&s->victims, split))
+    if (!make_room_cheaply(s, split))
         return false;
     if (repacking)
         take_all_borrowers(s);
@@ -307,6 +343,16 @@ static const char *gpus_text(const struct cluster *c, int64_t gpus, int32_t type
     return buffer;
 }
 
+/* " (and others with it 96)", where the plan takes more than the job could alone. */
+static const char *crowd_text(const struct search *s, int64_t taken, char *buffer, size_t size) {
+    struct taker alone = s->taker;
+    alone.crowd = 0;
+    buffer[0] = '\0';
+    if (taken > right_measure(&alone, s->p->shares.of[0].node_size) && s->taker.crowd > s->taker.demand->gpus)
+        snprintf(buffer, size, " (and others that wait with it %lld)", (long long)s->taker.crowd - s->taker.demand->gpus);
+    return buffer;
+}
+
 struct toll { int64_t gpus, lost_gpu_s; };
 
 static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t taker_id) {
@@ -316,15 +362,15 @@ static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t t
     enum leaving leaving = s->victims.leaving[s->victims.items[i]];
     enum right right = right_over(&s->taker, k);
     int32_t type = s->taker.standing.type;
-    char seat[64], of_taker[96], in_use[96];
+    char seat[64], crowd[64], of_taker[96], in_use[96];
     const struct queue *to = &p->c->queues[s->taker.job->queue], *from = &p->c->queues[k->job->queue];
     struct event *e = plan_stop(p, k->job, causes[leaving], p->now_ms + k->job->grace_ms, taker_id);
     plan_text(p, e,
-              "%s: job %lld of queue %s (guaranteed %s) needs %d GPUs; job %lld of queue %s, which uses %s and is guaranteed %lld, "
+              "%s: job %lld of queue %s (guaranteed %s) needs %d GPUs%s; job %lld of queue %s, which uses %s and is guaranteed %lld, "
               "%s%s; the plan takes %lld GPUs and about %lld GPU-seconds of work",
               rule_of(leaving, right), (long long)taker_id, to->name,
               gpus_text(p->c, guarantee_of(p->c, s->taker.job->queue, type), type, of_taker, sizeof of_taker),
-              s->taker.demand->gpus, (long long)k->job->id, from->name,
+              s->taker.demand->gpus, crowd_text(s, toll.gpus, crowd, sizeof crowd), (long long)k->job->id, from->name,
               gpus_text(p->c, type ? from->used_by_type[type] : from->gpus_used, type, in_use, sizeof in_use),
               (long long)guarantee_of(p->c, k->job->queue, type), reason_text(k, leaving, right),
               seat_text(s, k, seat, sizeof seat), (long long)toll.gpus,
@@ -370,6 +416,33 @@ static bool is_first(const struct pass *p, const struct demand *d) {
     return !p->standings.on[0][d->queue].in_use && guarantee > 0;
 }
 
+/* May those be counted with the gang's who stand no worse: is what is free for it free for them, and do they not wait for each other? */
+static bool is_of_crowd(const struct pass *p, const struct wait_brief *b, const struct demand *d, int32_t level) {
+    const struct demand *other = &p->c->index.wait_shapes[b->shape].slot.demand;
+    return b->gpus && b->level <= level && (!other->filter || other->filter == d->filter) &&
+           (!p->c->index.user_limits || queue_effective(p->c, b->queue).max_running_per_user == INT64_MAX);
+}
+
+/* Of what a queue's jobs ask for, what it could use, on ground no worse. */
+static int64_t useful(const struct pass *p, int32_t queue, enum band band, int64_t asked) {
+    int64_t under_limit = share_limit(p->c, queue) - p->room.queue_used[queue];
+    int64_t entitled = p->shares.of[0].entitled[queue] - p->standings.on[0][queue].in_use;
+    int64_t most = band == BAND_BORROWED ? under_limit : least_of(under_limit, entitled);
+    return most <= 0 || queue_closed_by(p->c, queue) >= 0 ? 0 : least_of(asked, most);
+}
+
+/* The GPUs that all together wait for who stand no worse than the gang. */
+static int64_t crowd_of(const struct pass *p, const struct demand *d, struct standing standing) {
+    const struct cluster_index *x = &p->c->index;
+    int64_t *asked = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *asked), crowd = 0;
+    for (int32_t i = 0; i < x->class_count; i++)
+        if (is_of_crowd(p, &x->briefs[i], d, standing.level))
+            asked[x->briefs[i].queue] += x->briefs[i].gpus;
+    for (int32_t q = 0; q < p->c->queue_count; q++)
+        crowd += useful(p, q, standing.band, asked[q]);
+    return crowd;
+}
+
 static struct taker taker_of(const struct pass *p, const struct job *j, const struct demand *d) {
     return (struct taker){.c = p->c, .job = j, .demand = d, .standing = standing_anywhere(&p->standings, d),
                           .waited_ms = p->now_ms - j->queued_ms, .is_first = is_first(p, d)};
@@ -377,9 +450,11 @@ static struct taker taker_of(const struct pass *p, const struct job *j, const st
 
 bool preempt_may(const struct pass *p, const struct demand *d) {
     struct taker t = {.demand = d, .standing = standing_of(&p->standings, d), .is_first = is_first(p, d)};
+    int32_t over = share_over_limit(p->c, p->room.queue_used, d->queue, d->gpus_min);
     const struct offer *own = &p->standings.offers[d->queue];
-    struct offer others = p->standings.offered;
-    int64_t free = p->room.index.gpus + p->standings.going_gpus;
+    struct offer others = over >= 0 ? standings_offered_within(&p->standings, p->c, over) : p->standings.offered;
+    int64_t free = over >= 0 ? p->c->queues[over].limit - p->room.queue_used[over] : p->room.index.gpus;
+    free += p->standings.going_gpus;
     others.unguaranteed -= own->unguaranteed;
     others.of_any_type -= own->of_any_type;
     for (int level = 0; level < JOB_LEVELS; level++)
@@ -393,6 +468,7 @@ static bool search_on(struct pass *p, const struct job *j, const struct demand *
     bool found = fits_with_what_goes(&s);
     if (!found) {
         s.split = place_split(&p->room, d);
+        s.taker.crowd = crowd_of(p, d, s.taker.standing);
         s.measure = right_measure(&s.taker, p->shares.of[0].node_size);
         victims_init(&s.victims, p, d);
         size_t mark = room_mark(&p->room);

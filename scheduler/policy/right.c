@@ -2,7 +2,10 @@
 
 #include "scheduler/cluster/queue.h"
 
-enum { ONCE_MORE_MS = 60 * 60 * 1000 };
+enum {
+    ONCE_MORE_MS = 60 * 60 * 1000,
+    CROWD_TIMES = 3,   /* so many times what is taken has a crowd to ask for: to stop a large gang and to get it back is dear */
+};
 
 static bool by_service(const struct taker *t, const struct runner *from, bool strictly) {
     return strictly ? from->level > t->standing.level : from->level >= t->standing.level;
@@ -67,9 +70,11 @@ bool right_is_measured(const struct taker *t, enum right right) {
     return right == RIGHT_ROTATE || right == RIGHT_PACK || (right == RIGHT_SHARE && !t->is_first);
 }
 
+static int64_t most_of(int64_t a, int64_t b) { return a > b ? a : b; }
+
 int64_t right_measure(const struct taker *t, int32_t node_size) {
     int64_t times = 1 + t->waited_ms / ONCE_MORE_MS, gpus = t->demand->gpus_min * times;
-    return gpus > node_size ? gpus : node_size;
+    return most_of(gpus, most_of(node_size, t->crowd / CROWD_TIMES));
 }
 
 int64_t right_pack_measure(const struct taker *t) { return t->demand->gpus_min / 2; }

@@ -38,6 +38,7 @@ struct taker {
     struct standing standing;
     int64_t waited_ms;
     bool is_first;            /* its queue has a guarantee and runs nothing */
+    int64_t crowd;            /* GPUs that all together wait for who stand no worse: it is one of them */
 };
 
 bool right_may_stop(const struct taker *t, const struct runner *from);   /* it has run for its least time (queue_min_runtime) */

@@ -233,7 +233,12 @@ static void find_typed_demand(const struct shares *s, const struct cluster *c) {
     const struct cluster_index *x = &c->index;
     for (int32_t i = 0; i < x->class_count; i++)
         if (x->briefs[i].jobs)
-            add_typed(s, c, x->briefs[i].queue, x->classes[i].demand.filter, x->briefs[i].gpus_asked);
+            add_typed(s, c, x->briefs[i].queue, x->classes[i].demand.filter, x->briefs[i].gpus);
+    for (int32_t i = 0; i < c->reservation_count; i++) {
+        const struct job *j = cluster_job(c, c->reservations[i].job);
+        if (j->listed == LISTED_READY && j->is_placed)
+            add_typed(s, c, j->queue, j->filter, j->gpus_asked);
+    }
     for (int32_t i = 0; i < x->cooling.count; i++)
         add_typed(s, c, x->cooling.items[i]->queue, x->cooling.items[i]->filter, x->cooling.items[i]->gpus_asked);
     for (int32_t i = 0; i < x->run_count; i++)

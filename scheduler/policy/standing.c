@@ -199,6 +199,14 @@ static void sum_offers(struct offer *sum, const struct offer *o, int sign) {
     }
 }
 
+struct offer standings_offered_within(const struct standings *s, const struct cluster *c, int32_t queue) {
+    struct offer within = {0};
+    for (int32_t q = 0; q < c->queue_count; q++)
+        if (queue_is_within(c, q, queue))
+            sum_offers(&within, &s->offers[q], 1);
+    return within;
+}
+
 /* On no guarantee: with so much in use of all types, and of its own, up to this one. */
 static enum band band_beyond(const struct standings *s, int32_t queue, int32_t type, int64_t all, int64_t of_type) {
     if (all > s->shares->of[0].entitled[queue])

@@ -100,6 +100,8 @@ void standings_open(struct standings *s, const struct cluster *c, const struct s
 void standings_link_nodes(struct standings *s, int32_t node_count, struct arena *arena);
 /* The bands of a queue's runners anew, after some were marked as going, or not going any more. */
 void standings_update(struct standings *s, int32_t queue);
+/* What the runners of a queue and of those below it hold. */
+struct offer standings_offered_within(const struct standings *s, const struct cluster *c, int32_t queue);
 /* A job of the queue will start, at its least on so many GPUs of that type (share_type_of). */
 void standings_promise(struct standings *s, int32_t queue, int32_t gpus, int32_t type);
 /* At most so many GPUs that would start now in the queue, of jobs that can't be stopped or of others, could stand on its guarantees. */

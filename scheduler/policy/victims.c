@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scheduler/cluster/queue.h"
 #include "scheduler/policy/type_limit.h"
 
 enum {
@@ -55,9 +56,9 @@ static int64_t cost_of(const struct victims *v, const struct runner *k, const st
 
 struct choice { int64_t cost; uint32_t set; };   /* bit i: the i-th task that may leave */
 
-/* The cheapest tasks that free `missing` GPUs or more: best[m] is that for m. */
-static struct choice cheapest_for(const int64_t cost[], const int gpus[], int count, int missing) {
-    struct choice best[ROOM_GPUS_MAX + 1] = {{0}};
+/* The cheapest that free `missing` GPUs or more: best[m] is that for m. */
+static struct choice cheapest_for(struct choice best[], const int64_t cost[], const int gpus[], int count, int missing) {
+    best[0] = (struct choice){0};
     for (int m = 1; m <= missing; m++)
         best[m].cost = NO_COST;
     for (int i = 0; i < count; i++)
@@ -132,7 +133,7 @@ static struct choice serve_among(const struct victims *v, int32_t node, const st
     int gpus[NODE_VICTIMS_MAX], missing = need->gpus - __builtin_popcount(room_free_gpus(&v->p->room, node) & among);
     for (int i = 0; i < l->count; i++)
         gpus[i] = least_of(__builtin_popcount(l->gpus[i] & among), l->most[i]);
-    struct choice best = cheapest_for(l->cost, gpus, l->count, missing > 0 ? missing : 0);
+    struct choice table[ROOM_GPUS_MAX + 1], best = cheapest_for(table, l->cost, gpus, l->count, missing > 0 ? missing : 0);
     if (best.cost != NO_COST && !enough_beside_gpus(v, node, need, l, &best))
         best.cost = NO_COST;
     return best;
@@ -224,12 +225,14 @@ static bool take_group(struct victims *v, const struct need *need, int32_t domai
     return true;
 }
 
-void victims_forget(struct victims *v, size_t mark) {
-    for (int32_t i = 0; i < v->count; i++)
+struct victims_mark victims_mark(const struct victims *v) { return (struct victims_mark){room_mark(&v->p->room), v->count}; }
+
+void victims_forget(struct victims *v, struct victims_mark mark) {
+    for (int32_t i = mark.count; i < v->count; i++)
         v->taken[v->items[i]] = false;
-    v->count = 0;
+    v->count = mark.count;
     memset(v->node_used, 0, (size_t)v->p->c->node_count * sizeof *v->node_used);
-    room_rollback(&v->p->room, mark);
+    room_rollback(&v->p->room, mark.room);
 }
 
 static int by_cost(const void *a, const void *b) {
@@ -278,14 +281,14 @@ static bool take_groups(struct victims *v, const struct split *split, int32_t do
 }
 
 static bool take_nodes(struct victims *v, const struct split *split, int32_t domain) {
-    size_t mark = room_mark(&v->p->room);
+    struct victims_mark mark = victims_mark(v);
     bool taken = take_groups(v, split, domain);
     if (!taken)
         victims_forget(v, mark);
     return taken;
 }
 
-static int64_t price_of_taken(const struct victims *v) {
+int64_t victims_price(const struct victims *v) {
     int64_t sum = 0;
     for (int32_t i = 0; i < v->count; i++)
         sum += runner_at(v, v->items[i])->price;
@@ -299,7 +302,7 @@ bool victims_take_cheapest(struct victims *v, const struct split *split) {
     enum topology_level level = v->demand->topology;
     bool one_domain = (level == LEVEL_RACK || level == LEVEL_POD) && split->nodes > 1;
     int32_t domains = !one_domain ? 0 : level == LEVEL_POD ? v->p->c->pod_count : v->p->c->rack_count;
-    size_t mark = room_mark(&v->p->room);
+    struct victims_mark mark = victims_mark(v);
     struct way best = {.price = NO_COST};
     for (int32_t domain = one_domain ? 0 : -1; domain < domains; domain++) {
         v->spans_nodes = true;
@@ -308,7 +311,7 @@ bool victims_take_cheapest(struct victims *v, const struct split *split) {
             v->spans_nodes = false;
             if (!take_nodes(v, split, domain))
                 break;
-            int64_t price = price_of_taken(v);
+            int64_t price = victims_price(v);
             if (price < best.price)
                 best = (struct way){domain, by_share, price};
             victims_forget(v, mark);
@@ -316,6 +319,55 @@ bool victims_take_cheapest(struct victims *v, const struct split *split) {
     }
     v->by_share_of_price = best.by_share;
     return best.price != NO_COST && take_nodes(v, split, best.domain);
+}
+
+/* ---- within a queue ---- */
+
+enum { WINDOW = 32 };
+
+struct offered { int32_t runner; int gpus; int64_t cost; };
+
+/* The cheapest for a GPU first. */
+static int by_cost_of_gpu(const void *a, const void *b) {
+    const struct offered *x = a, *y = b;
+    double of_x = (double)x->cost / x->gpus, of_y = (double)y->cost / y->gpus;
+    if (of_x != of_y)
+        return of_x < of_y ? -1 : 1;
+    return x->runner < y->runner ? -1 : 1;
+}
+
+static int32_t offered_within(const struct victims *v, int32_t queue, struct offered *out) {
+    int32_t count = 0;
+    for (int32_t i = 0; i < v->p->standings.count; i++) {
+        const struct runner *k = runner_at(v, i);
+        if (v->leaving[i] == STAYS || v->taken[i] || !most_freed(v, i) || !queue_is_within(v->p->c, k->queue, queue))
+            continue;
+        out[count++] = (struct offered){i, most_freed(v, i), cost_of(v, k, k->job->placement.tasks)};
+    }
+    qsort(out, (size_t)count, sizeof *out, by_cost_of_gpu);
+    return count;
+}
+
+/* The first ones as they come, the last of them as it pays best. */
+bool victims_take_within(struct victims *v, int32_t queue, int64_t gpus) {
+    struct offered *of = arena_array(v->p->arena, (size_t)v->p->standings.count + 1, sizeof *of);
+    int32_t count = offered_within(v, queue, of), i = 0;
+    for (; count - i > WINDOW && gpus > of[i].gpus; i++) {
+        victims_take(v, of[i].runner);
+        gpus -= of[i].gpus;
+    }
+    int64_t cost[WINDOW] = {0};
+    int sizes[WINDOW] = {0}, window = least_of(count - i, WINDOW);
+    for (int k = 0; k < window; k++) {
+        cost[k] = of[i + k].cost;
+        sizes[k] = of[i + k].gpus;
+    }
+    struct choice *table = arena_array(v->p->arena, (size_t)gpus + 1, sizeof *table);
+    struct choice best = cheapest_for(table, cost, sizes, window, (int)gpus);
+    for (int k = 0; k < window && best.cost != NO_COST; k++)
+        if (best.set >> k & 1)
+            victims_take(v, of[i + k].runner);
+    return best.cost != NO_COST;
 }
 
 /* ---- letting go ---- */

@@ -1,6 +1,6 @@
 /* The victims of a plan: the cheapest that make room for a gang, of those who may be made to leave. For each node the cheapest that serve
  * it are found, a knapsack over its few tasks; the gang takes the cheapest nodes, one after the other, as a victim that spans several is
- * paid for once. What is taken is given back to the room: the caller marks it before, and rolls it back.
+ * paid for once. What is taken is given back to the room.
  */
 #ifndef SCHEDULER_POLICY_VICTIMS_H
 #define SCHEDULER_POLICY_VICTIMS_H
@@ -39,6 +39,13 @@ void victims_spare(struct victims *v, const struct split *split, struct placemen
  * by now, nor cpus or memory that would be short, nor what the gang's queue needs to be within its limits when the gang is at `where`. The
  * dearest first. */
 void victims_let_go(struct victims *v, const struct placement *where, bool but_evicted);
-void victims_forget(struct victims *v, size_t mark);   /* all of them, and rolls the room back */
+/* Takes, of those of a queue and below it, the cheapest that free so many GPUs, wherever they are; false: they would not. */
+bool victims_take_within(struct victims *v, int32_t queue, int64_t gpus);
+
+/* How far it has come: those taken since are forgotten, and the room is as it was. */
+struct victims_mark { size_t room; int32_t count; };
+struct victims_mark victims_mark(const struct victims *v);
+void victims_forget(struct victims *v, struct victims_mark mark);
+int64_t victims_price(const struct victims *v);        /* of all that are taken */
 
 #endif

@@ -150,8 +150,7 @@ def an_altered_line_is_found(c):
 
 
 def the_log_goes_on_where_memory_was_not_what_it_leads_to(c):
-    victim = c.submit("-g", 8, "-N", 2, "--", "true")
-    c.admin("hold", victim)
+    victim = c.submit("--hold", "-g", 8, "-N", 2, "--", "true")
     stop_musterd(c)
     in_store(c, "UPDATE starts SET version = 'another'", f"UPDATE jobs SET record = x'c1' WHERE id = {victim}")
     c.restart("musterd")

@@ -253,9 +253,9 @@ static void rights(struct table *t) {
 static void measure(struct table *t) {
     for (int i = 0; i < t->rows; i++) {
         struct demand d = {.gpus = number(t, i, 0), .gpus_min = number(t, i, 0)};
-        struct taker taker = {.demand = &d, .waited_ms = number(t, i, 2) * MINUTE_MS};
-        say(t, i, 3, "%lld", (long long)right_measure(&taker, number(t, i, 1)));
-        say(t, i, 4, "%lld", (long long)right_pack_measure(&taker));
+        struct taker taker = {.demand = &d, .waited_ms = number(t, i, 2) * MINUTE_MS, .crowd = number(t, i, 3)};
+        say(t, i, 4, "%lld", (long long)right_measure(&taker, number(t, i, 1)));
+        say(t, i, 5, "%lld", (long long)right_pack_measure(&taker));
     }
 }
 
