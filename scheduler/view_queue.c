@@ -44,12 +44,12 @@ static int64_t positive(int64_t n) { return n > 0 ? n : 0; }
 
 static json_t *queue_json(const struct cluster *c, int32_t i, const struct queue_sums *s) {
     const struct queue *q = &c->queues[i];
-    int64_t guarantee = share_guarantee(c, i);
+    int64_t guarantee = share_guarantee(c, i), waiting = s->waiting_gpus[i];
     return json_pack("{s:s, s:s?, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:b, s:b, s:b, s:o, s:o, s:o}", "name", q->name,
                      "parent", q->parent >= 0 ? c->queues[q->parent].name : NULL, "guarantee", (json_int_t)guarantee, "entitlement",
                      (json_int_t)s->entitled[i], "limit", q->limit == NO_LIMIT ? json_null() : json_integer(q->limit), "weight",
                      (json_int_t)q->weight, "used", (json_int_t)q->gpus_used, "borrowed", (json_int_t)positive(q->gpus_used - guarantee),
-                     "waiting_gpus", (json_int_t)s->waiting_gpus[i], "owed", (json_int_t)queue_owed(guarantee, q->gpus_used, s->waiting_gpus[i]),
+                     "waiting_gpus", (json_int_t)waiting, "owed", (json_int_t)queue_owed(guarantee, q->gpus_used, waiting),
                      "running_jobs", s->running[i], "pending_jobs", s->pending[i], "over", q->draining, "evicting", q->evicting, "closed",
                      q->closed, "settings", queue_settings_json(c, i), "effective", queue_effective_json(c, i), "gpu_types",
                      queue_types_json(c, i, s->of));

@@ -348,7 +348,7 @@ struct cluster_index {
     int64_t gpus_by_type[GPU_TYPES_MAX];
     struct user_counts users;   /* of each queue and what is above it */
     bool typed_limits;          /* some queue has a limit by type of GPU */
-    uint32_t typed_shares;      /* bit t: some queue has a guarantee or a weight of type t, which is divided by itself then (policy/share.h) */
+    uint32_t typed_shares;      /* bit t: some queue has a guarantee or a weight of type t: it is divided by itself (policy/share.h) */
     const struct job *newcomer; /* soft: it asks what would become of it, and is in no list; NULL */
     bool user_limits;           /* some queue has a limit of running jobs by user */
     int64_t min_runtime_ms;     /* the least that a queue may have, by its own setting or by default */

@@ -67,7 +67,7 @@ struct footing {
     struct packing stands;    /* what stands on it */
     struct packing fixed;     /* of that, what can't be stopped */
     struct packing promised;  /* what is kept for its jobs or started by this plan; of elastic ones, the least */
-    int64_t in_use;           /* GPUs of that type held by its own jobs, promised ones too, without what elastic ones hold beyond their least */
+    int64_t in_use;           /* GPUs of that type of its own jobs, promised ones too, without what elastic ones hold beyond their least */
     bool all;                 /* all of that stands on it, or, of those of any type, on another */
 };
 

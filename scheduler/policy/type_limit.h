@@ -1,5 +1,6 @@
-/* A queue's limits and guarantees of GPUs by type, in the middle of a decision. A gang may use a type only where its queue, and each one above it, could
- * have all of the gang's GPUs of that type: so what is found is always within every limit, and more free GPUs never find less. */
+/* A queue's limits and guarantees of GPUs by type, in the middle of a decision. A gang may use a type only where its queue, and each one
+ * above it, could have all of the gang's GPUs of that type: so what is found is always within every limit, and more free GPUs never find
+ * less. */
 #ifndef SCHEDULER_POLICY_TYPE_LIMIT_H
 #define SCHEDULER_POLICY_TYPE_LIMIT_H
 
