@@ -85,6 +85,21 @@ static bool may_shrink(const struct search *s, const struct runner *k, enum righ
     return k->gpus > k->gpus_min && right != RIGHT_NONE && (k->fresh || is_owed(s) || could_evict(s, k, right));
 }
 
+/* Types of GPU that are no use to it: who holds no other need not leave, unless to get its queue below a limit. */
+static uint32_t useless_types(const struct search *s) {
+    if (share_over_limit(s->p->c, s->p->room.queue_used, s->taker.demand->queue, s->taker.demand->gpus) >= 0)
+        return 0;
+    return s->taker.standing.type ? ~(1u << s->taker.standing.type) : s->taker.demand->barred;
+}
+
+static bool is_in_the_way(const struct search *s, const struct runner *k, uint32_t useless) {
+    const struct cluster *c = s->p->c;
+    bool serves = !useless;
+    for (int32_t i = 0; i < k->job->placement.task_count && !serves; i++)
+        serves = !(useless >> c->shapes[c->nodes[k->job->placement.tasks[i].node].shape].gpu_type & 1);
+    return serves;
+}
+
 static enum leaving leaving_of(const struct search *s, const struct runner *k) {
     enum right right = right_over(&s->taker, k);
     bool evicted = may_evict(s, k, right);
@@ -102,9 +117,10 @@ static bool may_lose_all(const struct search *s, const struct runner *k, enum le
 /* False: even with all that may leave there would not be GPUs enough. */
 static bool find_leaving(struct search *s) {
     int64_t gpus = room_index(&s->p->room)->gpus;
+    uint32_t useless = useless_types(s);
     for (int32_t i = 0; i < s->p->standings.count; i++) {
         const struct runner *k = &s->p->standings.runners[i];
-        enum leaving leaving = s->victims.leaving[i] = leaving_of(s, k);
+        enum leaving leaving = s->victims.leaving[i] = is_in_the_way(s, k, useless) ? leaving_of(s, k) : STAYS;
         gpus += may_lose_all(s, k, leaving) ? k->gpus : leaving == SHRINKS ? k->gpus - k->gpus_min : 0;
     }
     return gpus >= s->taker.demand->gpus;
