@@ -26,6 +26,7 @@ void victims_init(struct victims *v, struct pass *p, const struct demand *d) {
                                        .leaving = arena_array(p->arena, runners, sizeof *v->leaving),
                                        .taken = arena_array(p->arena, runners, sizeof *v->taken),
                                        .items = arena_array(p->arena, runners, sizeof *v->items),
+                                       .priced = arena_array(p->arena, runners, sizeof *v->priced),
                                        .node_cost = arena_array(p->arena, nodes, sizeof *v->node_cost),
                                        .sorted_cost = arena_array(p->arena, nodes, sizeof *v->sorted_cost),
                                        .node_used = arena_array(p->arena, nodes, sizeof *v->node_used)};
@@ -393,13 +394,18 @@ static bool is_wanted(struct victims *v, const struct placement *where, const st
     return wanted;
 }
 
+static int by_price(const void *a, const void *b) {
+    const struct priced *x = a, *y = b;
+    return x->price != y->price ? (x->price > y->price ? -1 : 1) : x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* The dearest first; equals stay in their order. */
 static void sort_by_price(struct victims *v) {
-    for (int32_t i = 1; i < v->count; i++)
-        for (int32_t k = i; k > 0 && runner_at(v, v->items[k])->price > runner_at(v, v->items[k - 1])->price; k--) {
-            int32_t other = v->items[k];
-            v->items[k] = v->items[k - 1];
-            v->items[k - 1] = other;
-        }
+    for (int32_t i = 0; i < v->count; i++)
+        v->priced[i] = (struct priced){runner_at(v, v->items[i])->price, i, v->items[i]};
+    qsort(v->priced, (size_t)v->count, sizeof *v->priced, by_price);
+    for (int32_t i = 0; i < v->count; i++)
+        v->items[i] = v->priced[i].runner;
 }
 
 static bool is_placed(struct victims *v, const struct split *split, struct placement *where) {
