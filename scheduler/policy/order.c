@@ -61,7 +61,7 @@ static bool settle(const struct order *o, struct line_entry *e) {
 /* ---- inside a queue: a heap of classes ---- */
 
 static uint64_t priority_key(const struct wait_brief *b) {
-    return b->policy == QUEUE_POLICY_FIFO || b->policy == QUEUE_POLICY_STRICT ? 0 : (uint64_t)(INT64_MAX - b->priority);
+    return b->policy == QUEUE_POLICY_FIFO || b->policy == QUEUE_POLICY_STRICT ? 0 : (uint64_t)INT64_MAX - (uint64_t)b->priority;
 }
 
 /* account -1: its user has used nothing. */
