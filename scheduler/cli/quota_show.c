@@ -83,12 +83,23 @@ static void add_queue(struct table *table, const json_t *queue, int root, int64_
 
 /* A row a type of GPU, under its queue. */
 static void add_type(struct table *table, const json_t *queue, int root, const json_t *type) {
-    char name[512], limit[32], bar[128], numbers[4][24];
+    char name[512], limit[32], bar[128], numbers[7][24];
     int64_t most = row_int(type, "effective_limit", 0);
     snprintf(name, sizeof name, "%*s- %s", 2 * (depth_of(row_text(queue, "name")) - root), "", row_text(type, "type"));
-    const char *cells[] = {name, number(type, "guarantee", numbers[0]), "", limit_text(type, most, limit, sizeof limit),
-                           number(type, "weight", numbers[1]), number(type, "used", numbers[2]), use_bar(type, most, bar, sizeof bar),
-                           number(type, "borrowed", numbers[3]), "", "", "", "", row_bool(type, "over") ? "over its limit" : ""};
+    const char *entitled = number(type, "entitlement", numbers[0]);
+    const char *cells[] = {name,
+                           number(type, "guarantee", numbers[1]),
+                           row_has(type, "entitlement") ? entitled : "",
+                           limit_text(type, most, limit, sizeof limit),
+                           number(type, "weight", numbers[2]),
+                           number(type, "used", numbers[3]),
+                           use_bar(type, most, bar, sizeof bar),
+                           number(type, "borrowed", numbers[4]),
+                           number(type, "waiting_gpus", numbers[5]),
+                           number(type, "owed", numbers[6]),
+                           "",
+                           "",
+                           row_bool(type, "over") ? "over its limit" : ""};
     table_add(table, cells);
 }
 

@@ -32,6 +32,10 @@ void plan_text(struct pass *p, struct event *e, const char *format, ...) {
     e->text = arena_copy(p->arena, text, strlen(text));
 }
 
+static void promise(struct pass *p, const struct job *j, const struct placement *where) {
+    standings_promise(&p->standings, j->queue, j->gpus_min, share_type_of(&p->shares, p->c, where));
+}
+
 void plan_start(struct pass *p, const struct job *j, const struct placement *where) {
     struct event *e = plan_add(p, EVENT_JOB_START, array_job(p, j));
     e->attempt = j->attempt + 1;
@@ -39,8 +43,8 @@ void plan_start(struct pass *p, const struct job *j, const struct placement *whe
     event_placement_from(p->c, where, &e->placement, p->arena);
     room_take(&p->room, j, where);
     user_limit_count(p, j, 1);
-    if (p->standings.promised)
-        standings_promise(&p->standings, j->queue, j->gpus_min);
+    if (p->standings.c)
+        promise(p, j, where);
 }
 
 int64_t plan_reserve(struct pass *p, const struct job *j, const struct placement *where, enum keeping kind, int64_t expected_ms) {
@@ -53,11 +57,11 @@ int64_t plan_reserve(struct pass *p, const struct job *j, const struct placement
     if (kind == KEPT_BY_PLAN) {
         room_keep(&p->room, j, where);
         user_limit_count(p, j, 1);
-        standings_promise(&p->standings, j->queue, j->gpus_min);
+        promise(p, j, where);
     } else if (kind == KEPT_AS_SEAT) {
         room_keep(&p->room, j, where);
         if (job_is_elastic(j))   /* its least goes on being its queue's */
-            standings_promise(&p->standings, j->queue, j->gpus_min);
+            promise(p, j, where);
     }
     return job;
 }

@@ -5,6 +5,21 @@
 
 #include "scheduler/cluster/queue.h"
 
+/* What can't be stopped, by type. What is promised comes with the reservations. */
+static void count_fixed(struct room *r) {
+    const struct cluster *c = r->c;
+    r->type_fixed = arena_array(r->arena, (size_t)c->queue_count, sizeof *r->type_fixed);
+    for (int32_t i = 0; i < c->index.run_count; i++) {
+        const struct job *j = c->index.runs[i].job;
+        for (int32_t k = 0; k < j->placement.task_count && !j->preemptible; k++) {
+            const struct task *t = &j->placement.tasks[k];
+            int gpus = t->state == TASK_ENDED ? 0 : __builtin_popcount(t->gpus);
+            for (int32_t q = j->queue; q >= 0; q = c->queues[q].parent)
+                r->type_fixed[q][c->shapes[c->nodes[t->node].shape].gpu_type] += gpus;
+        }
+    }
+}
+
 void room_open(struct room *r, const struct cluster *c, struct arena *arena) {
     *r = (struct room){.c = c, .arena = arena};
     r->nodes = arena_array(arena, (size_t)c->node_count, sizeof *r->nodes);
@@ -30,6 +45,8 @@ void room_open(struct room *r, const struct cluster *c, struct arena *arena) {
             memcpy(r->type_used[q], c->queues[q].used_by_type, sizeof *r->type_used);
         }
     }
+    if (c->index.typed_shares)
+        count_fixed(r);
     for (int32_t i = 0; i < c->reservation_count; i++)
         room_reserve(r, &c->reservations[i]);
     r->journal_count = 0;
@@ -40,6 +57,7 @@ void room_vary(struct room *r, const struct room *from, int view) {
     r->journal_count = 0;
     r->indexed = false;
     r->type_used = view & ROOM_EMPTY ? NULL : from->type_used;
+    r->type_fixed = view & ROOM_EMPTY ? NULL : from->type_fixed;
     r->any_type = (view & ROOM_ANY_TYPE) != 0;
     for (int32_t i = 0; i < c->node_count; i++) {
         struct room_node n = from->nodes[i];
@@ -190,6 +208,8 @@ static void add_to_queues(struct room *r, const struct room_change *d, int sign)
             r->type_held[q][d->type] += sign * d->held;
             r->type_used[q][d->type] += sign * d->used;
         }
+        if (r->type_fixed)
+            r->type_fixed[q][d->type] += sign * d->fixed;
     }
 }
 

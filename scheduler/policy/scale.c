@@ -72,6 +72,7 @@ static bool find_place(struct pass *p, const struct runner *k, struct placement 
     room_give(&p->room, k->job);
     d.gpus_min = k->gpus + 1;
     d.compact = true;
+    d.barred = runner_barred(&p->standings, k);
     bool found = place_largest(&p->room, &d, scale_most(p, &d), where) &&
                  share_admits(&p->room, d.queue, placement_gpus(where), d.preemptible);
     room_rollback(&p->room, mark);

@@ -82,7 +82,13 @@ def a_file_is_applied_whole_or_not_at_all(c):
     equal(sorted(queues(c)), ["default"], "a dry run changes nothing")
     c.admin("quota", "apply", "-f", good)
     equal(sorted(queues(c)), ["a", "a/x", "b", "default"], "queues")
-    equal(queues(c)["b"]["gpu_types"][0]["limit"], 5, "limit of a type")
+    of_type = queues(c)["b"]["gpu_types"][0]
+    equal(of_type["limit"], 5, "limit of a type")
+    equal(of_type["entitlement"], None, "a type with limits alone is not divided by itself")
+    c.admin("quota", "set", "b", "--gpu-type", "FAKE", "--guarantee", 3)
+    of_type = queues(c)["b"]["gpu_types"][0]
+    equal([of_type[k] for k in ("guarantee", "entitlement", "used", "borrowed", "waiting_gpus", "owed")], [3, 3, 0, 0, 0, 0],
+          "a type that is divided by itself")
 
     swap = c.write("swap.yaml", "queues: {a: {guarantee: 3}, a/x: {guarantee: 3}, b: {guarantee: 5}}\n")
     c.admin("quota", "apply", "-f", swap)   # no order of single steps would be allowed

@@ -57,11 +57,14 @@ static inline void gpus_fill(struct gpu_inventory gpus[16], int64_t links[16][16
     }
 }
 
-static inline int world_node(struct world *w, const char *name, const char *rack, int gpu_count, int island, const char *boot_id) {
+static inline int world_node_of(struct world *w, const char *type, const char *name, const char *rack, int gpu_count, int island,
+                                const char *boot_id) {
     struct gpu_inventory gpus[16];
     int64_t links[16][16];
     struct event e = event_of(EVENT_NODE_UP);
     gpus_fill(gpus, links, gpu_count, island ? island : 1, 450, 50);
+    for (int i = 0; i < gpu_count; i++)
+        gpus[i].type = type;
     e.node = name;
     e.boot_id = boot_id;
     e.inventory.name = name;
@@ -71,6 +74,10 @@ static inline int world_node(struct world *w, const char *name, const char *rack
     e.inventory.nic_gbs = 25;
     e.inventory.gpus = (struct rows){(size_t)gpu_count, gpus};
     return world_apply(w, &e);
+}
+
+static inline int world_node(struct world *w, const char *name, const char *rack, int gpu_count, int island, const char *boot_id) {
+    return world_node_of(w, "T", name, rack, gpu_count, island, boot_id);
 }
 
 struct ask {
