@@ -1,0 +1,199 @@
+/* The products in blocks that the caches hold: B in panels that lie as the tile reads them, within L2; A a strip of ROWS at a time, within
+ * L1; and a tile of C in registers (Goto and van de Geijn, 2008). */
+#include "jobs/kernels/gemm.h"
+
+#include <omp.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/xmalloc.h"
+
+enum {
+    ROWS = 6,
+    PANEL_MOST = 64,
+    COLUMNS = 384,                   /* of a block of B: COLUMNS * GEMM_DEPTH floats are 576 KiB */
+    STRIP_STEP = GEMM_DEPTH + 16,    /* so that rows of a strip begin in different sets of the cache */
+    PARALLEL_FROM = 1 << 18,         /* multiplications */
+    ALIGNMENT = 64,                  /* a vector of B in two lines of the cache would cost twice */
+};
+
+typedef void tile_fn(float *c, int64_t c_row, const float *strip, const float *b, int depth);
+
+struct instructions {
+    int panel;
+    tile_fn *tile_of_rows, *tile_of_columns;
+    void (*pack_panel)(float *to, struct gemm_matrix b, int depth, int columns);
+};
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define NAME(x) x##_v4
+#define TARGET __attribute__((target("arch=x86-64-v4")))
+#define WIDTH 16
+#define VECTORS 4
+#include "jobs/kernels/gemm_tile.h"
+#undef NAME
+#undef TARGET
+#undef WIDTH
+#undef VECTORS
+#define NAME(x) x##_v3
+#define TARGET __attribute__((target("arch=x86-64-v3")))
+#define WIDTH 8
+#define VECTORS 2
+#include "jobs/kernels/gemm_tile.h"
+#undef NAME
+#undef TARGET
+#undef WIDTH
+#undef VECTORS
+#endif
+#define NAME(x) x##_any
+#define TARGET
+#define WIDTH 4
+#define VECTORS 2
+#include "jobs/kernels/gemm_tile.h"
+
+static const struct instructions any = {8, tile_of_rows_any, tile_of_columns_any, pack_panel_any};
+
+static const struct instructions *instructions(void) {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+    static const struct instructions v4 = {64, tile_of_rows_v4, tile_of_columns_v4, pack_panel_v4};
+    static const struct instructions v3 = {16, tile_of_rows_v3, tile_of_columns_v3, pack_panel_v3};
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd"))
+        return &v4;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &v3;
+#endif
+    return &any;
+}
+
+static int smaller(int a, int b) { return a < b ? a : b; }
+
+static struct gemm_matrix part(struct gemm_matrix m, int64_t row, int64_t column) {
+    m.at += row * m.row + column * m.column;
+    return m;
+}
+
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+/* Rows as rows, columns as columns: either is a copy of what lies together. */
+static void pack_strip(float *strip, struct gemm_matrix a, int rows, int depth) {
+    if (a.column == 1) {
+        for (int r = 0; r < ROWS; r++)
+            if (r < rows)
+                memcpy(strip + r * STRIP_STEP, a.at + r * a.row, (size_t)depth * sizeof *strip);
+            else
+                memset(strip + r * STRIP_STEP, 0, (size_t)depth * sizeof *strip);
+        return;
+    }
+    for (int k = 0; k < depth; k++)
+        for (int r = 0; r < ROWS; r++)
+            strip[k * ROWS + r] = r < rows ? a.at[r + k * a.column] : 0;
+}
+
+static void begin_rows(float *c, int64_t c_row, int rows, int columns, enum gemm_start start, const float *bias) {
+    for (int r = 0; start != GEMM_SUM && r < rows; r++)
+        if (bias)
+            memcpy(c + r * c_row, bias, (size_t)columns * sizeof *c);
+        else
+            memset(c + r * c_row, 0, (size_t)columns * sizeof *c);
+}
+
+/* A tile that sticks out of C is computed whole, elsewhere. */
+static void edge_tile(float *c, int64_t c_row, const float *strip, const float *b, int depth, int rows, int columns, int panel,
+                      tile_fn *tile) {
+    float whole[ROWS * PANEL_MOST] = {0};
+    for (int r = 0; r < rows; r++)
+        memcpy(whole + r * panel, c + r * c_row, (size_t)columns * sizeof *c);
+    tile(whole, panel, strip, b, depth);
+    for (int r = 0; r < rows; r++)
+        memcpy(c + r * c_row, whole + r * panel, (size_t)columns * sizeof *c);
+}
+
+/* c [M,N] += a [M,depth] * panels, which are panel_step floats apart. */
+static void multiply_block(float *c, int64_t c_row, struct gemm_matrix a, const float *panels, int64_t panel_step, int M, int N, int depth,
+                           enum gemm_start start, const float *bias) {
+    const struct instructions *set = instructions();
+    tile_fn *tile = a.column == 1 ? set->tile_of_rows : set->tile_of_columns;
+    float strip[ROWS * STRIP_STEP] __attribute__((aligned(64)));
+    for (int m = 0; m < M; m += ROWS) {
+        int rows = smaller(ROWS, M - m);
+        pack_strip(strip, part(a, m, 0), rows, depth);
+        begin_rows(c + m * c_row, c_row, rows, N, start, bias);
+        const float *b = panels;
+        for (int n = 0; n < N; n += set->panel, b += panel_step) {
+            int columns = smaller(set->panel, N - n);
+            if (rows == ROWS && columns == set->panel)
+                tile(c + m * c_row + n, c_row, strip, b, depth);
+            else
+                edge_tile(c + m * c_row + n, c_row, strip, b, depth, rows, columns, set->panel, tile);
+        }
+    }
+}
+
+static void pack_block(float *packed, struct gemm_matrix b, int depth, int columns) {
+    const struct instructions *set = instructions();
+    for (int n = 0; n < columns; n += set->panel, packed += (int64_t)set->panel * depth)
+        set->pack_panel(packed, part(b, 0, n), depth, smaller(set->panel, columns - n));
+}
+
+int64_t gemm_packed_count(int K, int N) { return (int64_t)K * round_up(N, instructions()->panel); }
+
+void gemm_pack(float *packed, struct gemm_matrix b, int K, int N) {
+    for (int k = 0; k < K; k += GEMM_DEPTH)
+        pack_block(packed + gemm_packed_count(k, N), part(b, k, 0), smaller(GEMM_DEPTH, K - k), N);
+}
+
+void gemm_packed(float *c, int64_t c_row, struct gemm_matrix a, const float *packed, int packed_K, int packed_N, int M, int N, int K,
+                 enum gemm_start start) {
+    for (int k = 0; k < K; k += GEMM_DEPTH)
+        multiply_block(c, c_row, part(a, 0, k), packed + gemm_packed_count(k, packed_N),
+                       (int64_t)instructions()->panel * smaller(GEMM_DEPTH, packed_K - k), M, N, smaller(GEMM_DEPTH, K - k),
+                       k == 0 ? start : GEMM_SUM, NULL);
+}
+
+/* How many blocks of rows make, with the blocks of columns, shares for all threads. Each packs its block of B again, so: few. */
+static int row_blocks(int column_blocks, int threads) {
+    int blocks = 1;
+    while (column_blocks * blocks % threads != 0 && column_blocks * blocks < 4 * threads)
+        blocks++;
+    return blocks;
+}
+
+struct product {
+    float *c;
+    int64_t c_row;
+    struct gemm_matrix a, b;
+    int M, N, K;
+    enum gemm_start start;
+    const float *bias;
+};
+
+static void multiply_share(const struct product *p, int m, int rows, int n, int columns, float *packed) {
+    int64_t panel = instructions()->panel;
+    for (int k = 0; k < p->K; k += GEMM_DEPTH) {
+        int depth = smaller(GEMM_DEPTH, p->K - k);
+        pack_block(packed, part(p->b, k, n), depth, columns);
+        multiply_block(p->c + m * p->c_row + n, p->c_row, part(p->a, m, k), packed, panel * depth, rows, columns, depth,
+                       k == 0 ? p->start : GEMM_SUM, p->bias ? p->bias + n : NULL);
+    }
+}
+
+void gemm(float *c, int64_t c_row, struct gemm_matrix a, struct gemm_matrix b, int M, int N, int K, enum gemm_start start,
+          const float *bias) {
+    struct product p = {c, c_row, a, b, M, N, K, start, bias};
+    int threads = (int64_t)M * N * K < PARALLEL_FROM || omp_in_parallel() ? 1 : omp_get_max_threads();
+    int column_blocks = (N + COLUMNS - 1) / COLUMNS, rows = (M + ROWS - 1) / ROWS;
+    int blocks = smaller(row_blocks(column_blocks, threads), rows);
+    int rows_each = (rows + blocks - 1) / blocks * ROWS;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        float *memory = xmalloc(sizeof *memory * (size_t)gemm_packed_count(smaller(K, GEMM_DEPTH), smaller(N, COLUMNS)) + ALIGNMENT);
+        float *packed = (float *)(((uintptr_t)memory + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
+#pragma omp for collapse(2) schedule(dynamic)
+        for (int m = 0; m < M; m += rows_each)
+            for (int n = 0; n < N; n += COLUMNS)
+                multiply_share(&p, m, smaller(rows_each, M - m), n, smaller(COLUMNS, N - n), packed);
+        free(memory);
+    }
+}
