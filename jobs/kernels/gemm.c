@@ -137,17 +137,19 @@ static void pack_block(float *packed, struct gemm_matrix b, int depth, int colum
         set->pack_panel(packed, part(b, 0, n), depth, smaller(set->panel, columns - n));
 }
 
-int64_t gemm_packed_count(int K, int N) { return (int64_t)K * round_up(N, instructions()->panel); }
+static int64_t packed_count(int K, int N) { return (int64_t)K * round_up(N, instructions()->panel); }
+
+float *gemm_new_packed(int K, int N) { return xmalloc_aligned(ALIGNMENT, (size_t)packed_count(K, N) * sizeof(float)); }
 
 void gemm_pack(float *packed, struct gemm_matrix b, int K, int N) {
     for (int k = 0; k < K; k += GEMM_DEPTH)
-        pack_block(packed + gemm_packed_count(k, N), part(b, k, 0), smaller(GEMM_DEPTH, K - k), N);
+        pack_block(packed + packed_count(k, N), part(b, k, 0), smaller(GEMM_DEPTH, K - k), N);
 }
 
 void gemm_packed(float *c, int64_t c_row, struct gemm_matrix a, const float *packed, int packed_K, int packed_N, int M, int N, int K,
                  enum gemm_start start) {
     for (int k = 0; k < K; k += GEMM_DEPTH)
-        multiply_block(c, c_row, part(a, 0, k), packed + gemm_packed_count(k, packed_N),
+        multiply_block(c, c_row, part(a, 0, k), packed + packed_count(k, packed_N),
                        (int64_t)instructions()->panel * smaller(GEMM_DEPTH, packed_K - k), M, N, smaller(GEMM_DEPTH, K - k),
                        k == 0 ? start : GEMM_SUM, NULL);
 }
@@ -188,12 +190,11 @@ void gemm(float *c, int64_t c_row, struct gemm_matrix a, struct gemm_matrix b, i
     int rows_each = (rows + blocks - 1) / blocks * ROWS;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
-        float *memory = xmalloc(sizeof *memory * (size_t)gemm_packed_count(smaller(K, GEMM_DEPTH), smaller(N, COLUMNS)) + ALIGNMENT);
-        float *packed = (float *)(((uintptr_t)memory + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
+        float *packed = gemm_new_packed(smaller(K, GEMM_DEPTH), smaller(N, COLUMNS));
 #pragma omp for collapse(2) schedule(dynamic)
         for (int m = 0; m < M; m += rows_each)
             for (int n = 0; n < N; n += COLUMNS)
                 multiply_share(&p, m, smaller(rows_each, M - m), n, smaller(COLUMNS, N - n), packed);
-        free(memory);
+        free(packed);
     }
 }

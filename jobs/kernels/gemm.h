@@ -26,7 +26,7 @@ void gemm(float *c, int64_t c_row, struct gemm_matrix a, struct gemm_matrix b, i
 
 /* For those who are a thread themselves, and multiply with one b many times: b [K,N] packed once, of which the first N columns and K rows
  * are used. packed_K is the K that it was packed for, packed_N likewise. */
-int64_t gemm_packed_count(int K, int N);   /* floats */
+float *gemm_new_packed(int K, int N);   /* the caller frees it */
 void gemm_pack(float *packed, struct gemm_matrix b, int K, int N);
 void gemm_packed(float *c, int64_t c_row, struct gemm_matrix a, const float *packed, int packed_K, int packed_N, int M, int N, int K,
                  enum gemm_start start);
