@@ -1,5 +1,5 @@
-/* The products in blocks that the caches hold: B in panels that lie as the tile reads them, within L2; A a strip of ROWS at a time, within
- * L1; and a tile of C in registers (Goto and van de Geijn, 2008). */
+/* The products in blocks that the caches hold: B in panels that lie as the tile reads them, within L2; A in strips of ROWS, within L1; and
+ * a tile of C in registers (Goto and van de Geijn, 2008). */
 #include "jobs/kernels/gemm.h"
 
 #include <omp.h>
@@ -10,7 +10,8 @@
 #include "common/xmalloc.h"
 
 enum {
-    ROWS = 6,
+    ROWS = 6,                        /* of a strip of A */
+    STRIPS = 8,                      /* packed together: where A's columns lie together, a line of the cache is read once */
     PANEL_MOST = 64,
     COLUMNS = 384,                   /* of a block of B: COLUMNS * GEMM_DEPTH floats are 576 KiB */
     STRIP_STEP = GEMM_DEPTH + 16,    /* so that rows of a strip begin in different sets of the cache */
@@ -23,6 +24,7 @@ typedef void tile_fn(float *c, int64_t c_row, const float *strip, const float *b
 struct instructions {
     int panel;
     tile_fn *tile_of_rows, *tile_of_columns;
+    void (*copy)(float *to, const float *from, int count);
     void (*pack_panel)(float *to, struct gemm_matrix b, int depth, int columns);
 };
 
@@ -52,12 +54,12 @@ struct instructions {
 #define VECTORS 2
 #include "jobs/kernels/gemm_tile.h"
 
-static const struct instructions any = {8, tile_of_rows_any, tile_of_columns_any, pack_panel_any};
+static const struct instructions any = {8, tile_of_rows_any, tile_of_columns_any, copy_any, pack_panel_any};
 
 static const struct instructions *instructions(void) {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-    static const struct instructions v4 = {64, tile_of_rows_v4, tile_of_columns_v4, pack_panel_v4};
-    static const struct instructions v3 = {16, tile_of_rows_v3, tile_of_columns_v3, pack_panel_v3};
+    static const struct instructions v4 = {64, tile_of_rows_v4, tile_of_columns_v4, copy_v4, pack_panel_v4};
+    static const struct instructions v3 = {16, tile_of_rows_v3, tile_of_columns_v3, copy_v3, pack_panel_v3};
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd"))
         return &v4;
@@ -76,19 +78,23 @@ static struct gemm_matrix part(struct gemm_matrix m, int64_t row, int64_t column
 
 static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-/* Rows as rows, columns as columns: either is a copy of what lies together. */
-static void pack_strip(float *strip, struct gemm_matrix a, int rows, int depth) {
+/* Rows as rows, columns as columns: either is a copy of what lies together. The last strip is filled up with zeros. */
+static void pack_strips(float *strips, struct gemm_matrix a, int rows, int depth) {
+    int whole = rows / ROWS * ROWS;
+    if (rows > whole)
+        memset(strips + whole * STRIP_STEP, 0, sizeof *strips * ROWS * STRIP_STEP);
     if (a.column == 1) {
-        for (int r = 0; r < ROWS; r++)
-            if (r < rows)
-                memcpy(strip + r * STRIP_STEP, a.at + r * a.row, (size_t)depth * sizeof *strip);
-            else
-                memset(strip + r * STRIP_STEP, 0, (size_t)depth * sizeof *strip);
+        for (int r = 0; r < rows; r++)
+            instructions()->copy(strips + r * STRIP_STEP, a.at + r * a.row, depth);
         return;
     }
-    for (int k = 0; k < depth; k++)
-        for (int r = 0; r < ROWS; r++)
-            strip[k * ROWS + r] = r < rows ? a.at[r + k * a.column] : 0;
+    for (int k = 0; k < depth; k++) {
+        const float *from = a.at + k * a.column;
+        for (int r = 0; r < whole; r += ROWS)
+            memcpy(strips + r * STRIP_STEP + k * ROWS, from + r, ROWS * sizeof *strips);
+        for (int r = whole; r < rows; r++)
+            strips[whole * STRIP_STEP + k * ROWS + r - whole] = from[r];
+    }
 }
 
 static void begin_rows(float *c, int64_t c_row, int rows, int columns, enum gemm_start start, const float *bias) {
@@ -110,24 +116,30 @@ static void edge_tile(float *c, int64_t c_row, const float *strip, const float *
         memcpy(c + r * c_row, whole + r * panel, (size_t)columns * sizeof *c);
 }
 
-/* c [M,N] += a [M,depth] * panels, which are panel_step floats apart. */
+/* ROWS rows of c, or fewer, += a strip of A * the panels, which are panel_step floats apart. */
+static void multiply_strip(float *c, int64_t c_row, const float *strip, const float *panels, int64_t panel_step, int rows, int N, int depth,
+                           tile_fn *tile) {
+    int panel = instructions()->panel;
+    for (int n = 0; n < N; n += panel, panels += panel_step) {
+        int columns = smaller(panel, N - n);
+        if (rows == ROWS && columns == panel)
+            tile(c + n, c_row, strip, panels, depth);
+        else
+            edge_tile(c + n, c_row, strip, panels, depth, rows, columns, panel, tile);
+    }
+}
+
 static void multiply_block(float *c, int64_t c_row, struct gemm_matrix a, const float *panels, int64_t panel_step, int M, int N, int depth,
                            enum gemm_start start, const float *bias) {
-    const struct instructions *set = instructions();
-    tile_fn *tile = a.column == 1 ? set->tile_of_rows : set->tile_of_columns;
-    float strip[ROWS * STRIP_STEP] __attribute__((aligned(64)));
+    tile_fn *tile = a.column == 1 ? instructions()->tile_of_rows : instructions()->tile_of_columns;
+    float strips[STRIPS * ROWS * STRIP_STEP] __attribute__((aligned(ALIGNMENT)));
     for (int m = 0; m < M; m += ROWS) {
+        int row = m % (STRIPS * ROWS);
+        if (row == 0)
+            pack_strips(strips, part(a, m, 0), smaller(STRIPS * ROWS, M - m), depth);
         int rows = smaller(ROWS, M - m);
-        pack_strip(strip, part(a, m, 0), rows, depth);
         begin_rows(c + m * c_row, c_row, rows, N, start, bias);
-        const float *b = panels;
-        for (int n = 0; n < N; n += set->panel, b += panel_step) {
-            int columns = smaller(set->panel, N - n);
-            if (rows == ROWS && columns == set->panel)
-                tile(c + m * c_row + n, c_row, strip, b, depth);
-            else
-                edge_tile(c + m * c_row + n, c_row, strip, b, depth, rows, columns, set->panel, tile);
-        }
+        multiply_strip(c + m * c_row, c_row, strips + row * STRIP_STEP, panels, panel_step, rows, N, depth, tile);
     }
 }
 

@@ -42,6 +42,15 @@ TARGET static void NAME(tile_of_columns)(float *c, int64_t c_row, const float *s
     NAME(tile)(c, c_row, strip, 1, ROWS, b, depth);
 }
 
+/* A few hundred floats, too few for what memcpy takes to begin. */
+TARGET static void NAME(copy)(float *to, const float *from, int count) {
+    int i = 0;
+    for (; i + WIDTH <= count; i += WIDTH)
+        *(NAME(vector) *)(to + i) = *(const NAME(vector) *)(from + i);
+    for (; i < count; i++)
+        to[i] = from[i];
+}
+
 /* 8 columns of b that lie along k, 8 steps of it: to[k * PANEL + j] = from[j * step + k]. */
 TARGET static inline void NAME(transpose_8)(float *to, const float *from, int64_t step) {
     typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
@@ -74,7 +83,7 @@ TARGET static void NAME(pack_panel)(float *to, struct gemm_matrix b, int depth, 
                 NAME(transpose_8)(to + k * PANEL + j, b.at + j * b.column + k, b.column);
     if (columns == PANEL && b.column == 1)
         for (; k < depth; k++)
-            memcpy(to + k * PANEL, b.at + k * b.row, PANEL * sizeof *to);
+            NAME(copy)(to + k * PANEL, b.at + k * b.row, PANEL);
     for (; k < depth; k++)
         for (int j = 0; j < PANEL; j++)
             to[k * PANEL + j] = j < columns ? b.at[k * b.row + j * b.column] : 0;

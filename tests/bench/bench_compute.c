@@ -163,14 +163,24 @@ static void use_best_blas(char *const *words) {
     }
 }
 
+static const struct {
+    const char *name;
+    struct gpt_config config;
+    int T, B, threads;
+} runs[] = {
+    {"train_gpt_small_1t", {.context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 1},
+    {"train_gpt_small_2t", {.context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 2},
+    {"train_gpt_124m_1t", {.context = 64, .layers = 12, .heads = 12, .channels = 768}, 64, 4, 1},
+};
+
+/* A word is the only run to make. */
 int main(int argc, char **argv) {
-    const struct gpt_config small = {.context = 256, .layers = 6, .heads = 6, .channels = 384};
-    const struct gpt_config gpt_124m = {.context = 64, .layers = 12, .heads = 12, .channels = 768};
     use_best_blas(argv);
     printf("# %s\n", openblas_get_corename());
-    print_limits();
-    measure("train_gpt_small_1t", &small, 256, 4, 1);
-    measure("train_gpt_small_2t", &small, 256, 4, 2);
-    measure("train_gpt_124m_1t", &gpt_124m, 64, 4, 1);
+    if (argc == 1)
+        print_limits();
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
+        if (argc == 1 || strcmp(argv[1], runs[i].name) == 0)
+            measure(runs[i].name, &runs[i].config, runs[i].T, runs[i].B, runs[i].threads);
     return 0;
 }
