@@ -22,6 +22,7 @@ enum {
 typedef void tile_fn(float *c, int64_t c_row, const float *strip, const float *b, int depth);
 
 struct instructions {
+    const char *name;
     int panel;
     tile_fn *tile_of_rows, *tile_of_columns;
     void (*copy)(float *to, const float *from, int count);
@@ -29,44 +30,67 @@ struct instructions {
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define NAME(x) x##_v4
+#define NAME(x) x##_avx512
 #define TARGET __attribute__((target("arch=x86-64-v4")))
 #define WIDTH 16
 #define VECTORS 4
 #include "jobs/kernels/gemm_tile.h"
-#undef NAME
-#undef TARGET
-#undef WIDTH
-#undef VECTORS
-#define NAME(x) x##_v3
+static const struct instructions avx512 = {"avx512", 64, tile_of_rows_avx512, tile_of_columns_avx512, copy_avx512, pack_panel_avx512};
+
+#define NAME(x) x##_avx2
 #define TARGET __attribute__((target("arch=x86-64-v3")))
 #define WIDTH 8
 #define VECTORS 2
 #include "jobs/kernels/gemm_tile.h"
-#undef NAME
-#undef TARGET
-#undef WIDTH
-#undef VECTORS
+static const struct instructions avx2 = {"avx2", 16, tile_of_rows_avx2, tile_of_columns_avx2, copy_avx2, pack_panel_avx2};
+
+static bool has_avx512(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
+}
+
+static bool has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #endif
-#define NAME(x) x##_any
+
+#define NAME(x) x##_plain
 #define TARGET
 #define WIDTH 4
 #define VECTORS 2
 #include "jobs/kernels/gemm_tile.h"
+static const struct instructions plain = {"plain", 8, tile_of_rows_plain, tile_of_columns_plain, copy_plain, pack_panel_plain};
 
-static const struct instructions any = {8, tile_of_rows_any, tile_of_columns_any, copy_any, pack_panel_any};
+/* From the best. */
+static const struct {
+    const struct instructions *set;
+    bool (*there)(void);
+} sets[] = {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+    {&avx512, has_avx512},
+    {&avx2, has_avx2},
+#endif
+    {&plain, NULL},
+};
+
+static const struct instructions *chosen;
 
 static const struct instructions *instructions(void) {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-    static const struct instructions v4 = {64, tile_of_rows_v4, tile_of_columns_v4, copy_v4, pack_panel_v4};
-    static const struct instructions v3 = {16, tile_of_rows_v3, tile_of_columns_v3, copy_v3, pack_panel_v3};
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd"))
-        return &v4;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &v3;
-#endif
-    return &any;
+    if (chosen)
+        return chosen;
+    size_t i = 0;
+    while (sets[i].there && !sets[i].there())
+        i++;
+    return sets[i].set;
+}
+
+const char *gemm_instructions(void) { return instructions()->name; }
+
+bool gemm_use(const char *name) {
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        if (strcmp(sets[i].set->name, name) == 0 && (!sets[i].there || sets[i].there())) {
+            chosen = sets[i].set;
+            return true;
+        }
+    return false;
 }
 
 static int smaller(int a, int b) { return a < b ? a : b; }

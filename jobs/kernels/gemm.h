@@ -7,6 +7,7 @@
 #ifndef JOBS_KERNELS_GEMM_H
 #define JOBS_KERNELS_GEMM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { GEMM_DEPTH = 384 };
@@ -30,5 +31,10 @@ float *gemm_new_packed(int K, int N);   /* the caller frees it */
 void gemm_pack(float *packed, struct gemm_matrix b, int K, int N);
 void gemm_packed(float *c, int64_t c_row, struct gemm_matrix a, const float *packed, int packed_K, int packed_N, int M, int N, int K,
                  enum gemm_start start);
+
+/* The instructions that products are made of: the best of "avx512", "avx2" and "plain" that the CPU has, until gemm_use() takes another,
+ * so that machines agree: plain has no fused multiply-add, and so other bits. false: this CPU, or this program, hasn't got it. */
+const char *gemm_instructions(void);
+bool gemm_use(const char *name);
 
 #endif

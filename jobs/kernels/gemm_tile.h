@@ -1,7 +1,7 @@
 /* The innermost loops of a matrix product for one instruction set; gemm.c includes this once for each, with
  *   NAME(x)   x with the set's suffix          WIDTH     floats of a vector
  *   TARGET    the attribute that allows it     VECTORS   side by side in a tile
- * A tile of C, ROWS x PANEL, stays in registers while k runs. ROWS * VECTORS sums, VECTORS of B and a broadcast of A fill them.
+ * which it undefines. A tile of C, ROWS x PANEL, stays in registers while k runs. ROWS * VECTORS sums, VECTORS of B and a broadcast of A fill them.
  */
 #define PANEL (WIDTH * VECTORS)
 
@@ -90,3 +90,7 @@ TARGET static void NAME(pack_panel)(float *to, struct gemm_matrix b, int depth, 
 }
 
 #undef PANEL
+#undef NAME
+#undef TARGET
+#undef WIDTH
+#undef VECTORS

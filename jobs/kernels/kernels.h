@@ -7,9 +7,9 @@
  * A forward overwrites its output. A backward overwrites the gradient of its input (din) and ADDS to the gradients of weights, so that
  * a batch can be accumulated; the comment says where it differs.
  *
- * Each operation is one file whose plain C is its definition. Where the fast path is a call of BLAS (linear, head, attention), the
- * definition stands in reference.c, and tests/unit/jobs/test_kernels.c holds the two together.
- * Work is divided so that no sum depends on the number of threads, but for what BLAS does inside one product.
+ * Each operation is one file whose plain C is its definition. Where the fast path is a product in tiles (linear, head, attention; gemm.h),
+ * the definition stands in reference.c, and tests/unit/jobs/test_kernels.c holds the two together.
+ * The number of threads changes no bit of any result: tests/unit/jobs/test_threads.c.
  */
 #ifndef JOBS_KERNELS_KERNELS_H
 #define JOBS_KERNELS_KERNELS_H
@@ -70,7 +70,7 @@ void adamw_step(float *weight, float *momentum, float *variance, const float *gr
 /* In double and in fixed blocks, so that every rank that holds the same numbers gets the same bits. */
 double sum_of_squares(const float *x, int64_t count);
 
-/* The definitions of what BLAS computes elsewhere. */
+/* The definitions of what is computed in tiles elsewhere. */
 void linear_forward_reference(float *out, const float *in, const float *weight, const float *bias, int N, int K, int M);
 void head_forward_reference(float *logits, const float *in, const float *wte, int N, int C, int V);
 void attention_forward_reference(float *out, float *lse, const float *qkv, int B, int T, int C, int H);
