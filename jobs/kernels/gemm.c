@@ -19,7 +19,7 @@ enum {
     ALIGNMENT = 64,                  /* a vector of B in two lines of the cache would cost twice */
 };
 
-typedef void tile_fn(float *c, int64_t c_row, const float *strip, const float *b, int depth);
+typedef void tile_fn(float *c, int64_t c_row, struct gemm_matrix from, const float *strip, const float *b, int depth);
 
 struct instructions {
     const char *name;
@@ -121,49 +121,50 @@ static void pack_strips(float *strips, struct gemm_matrix a, int rows, int depth
     }
 }
 
-static void begin_rows(float *c, int64_t c_row, int rows, int columns, enum gemm_start start, const float *bias) {
-    for (int r = 0; start != GEMM_SUM && r < rows; r++)
-        if (bias)
-            memcpy(c + r * c_row, bias, (size_t)columns * sizeof *c);
-        else
-            memset(c + r * c_row, 0, (size_t)columns * sizeof *c);
+/* What a product is added to, as a matrix: C itself, the bias in every row, or a row of zeros, of which every tile reads the beginning. */
+static struct gemm_matrix origin(const float *c, int64_t c_row, enum gemm_start start, const float *bias) {
+    static const float zeros[PANEL_MOST] __attribute__((aligned(ALIGNMENT)));
+    if (start == GEMM_SUM)
+        return (struct gemm_matrix){c, c_row, 1};
+    return start == GEMM_BIAS ? (struct gemm_matrix){bias, 0, 1} : (struct gemm_matrix){zeros, 0, 0};
 }
 
 /* A tile that sticks out of C is computed whole, elsewhere. */
-static void edge_tile(float *c, int64_t c_row, const float *strip, const float *b, int depth, int rows, int columns, int panel,
-                      tile_fn *tile) {
+static void edge_tile(float *c, int64_t c_row, struct gemm_matrix from, const float *strip, const float *b, int depth, int rows,
+                      int columns, tile_fn *tile) {
     float whole[ROWS * PANEL_MOST] = {0};
+    int panel = instructions()->panel;
     for (int r = 0; r < rows; r++)
-        memcpy(whole + r * panel, c + r * c_row, (size_t)columns * sizeof *c);
-    tile(whole, panel, strip, b, depth);
+        memcpy(whole + r * panel, from.at + r * from.row, (size_t)columns * sizeof *c);
+    tile(whole, panel, (struct gemm_matrix){whole, panel, 1}, strip, b, depth);
     for (int r = 0; r < rows; r++)
         memcpy(c + r * c_row, whole + r * panel, (size_t)columns * sizeof *c);
 }
 
-/* ROWS rows of c, or fewer, += a strip of A * the panels, which are panel_step floats apart. */
-static void multiply_strip(float *c, int64_t c_row, const float *strip, const float *panels, int64_t panel_step, int rows, int N, int depth,
-                           tile_fn *tile) {
+/* ROWS rows of c, or fewer, = from + a strip of A * the panels, which are panel_step floats apart. */
+static void multiply_strip(float *c, int64_t c_row, struct gemm_matrix from, const float *strip, const float *panels, int64_t panel_step,
+                           int rows, int N, int depth, tile_fn *tile) {
     int panel = instructions()->panel;
     for (int n = 0; n < N; n += panel, panels += panel_step) {
         int columns = smaller(panel, N - n);
         if (rows == ROWS && columns == panel)
-            tile(c + n, c_row, strip, panels, depth);
+            tile(c + n, c_row, part(from, 0, n), strip, panels, depth);
         else
-            edge_tile(c + n, c_row, strip, panels, depth, rows, columns, panel, tile);
+            edge_tile(c + n, c_row, part(from, 0, n), strip, panels, depth, rows, columns, tile);
     }
 }
 
 static void multiply_block(float *c, int64_t c_row, struct gemm_matrix a, const float *panels, int64_t panel_step, int M, int N, int depth,
                            enum gemm_start start, const float *bias) {
     tile_fn *tile = a.column == 1 ? instructions()->tile_of_rows : instructions()->tile_of_columns;
+    struct gemm_matrix from = origin(c, c_row, start, bias);
     float strips[STRIPS * ROWS * STRIP_STEP] __attribute__((aligned(ALIGNMENT)));
     for (int m = 0; m < M; m += ROWS) {
         int row = m % (STRIPS * ROWS);
         if (row == 0)
             pack_strips(strips, part(a, m, 0), smaller(STRIPS * ROWS, M - m), depth);
-        int rows = smaller(ROWS, M - m);
-        begin_rows(c + m * c_row, c_row, rows, N, start, bias);
-        multiply_strip(c + m * c_row, c_row, strips + row * STRIP_STEP, panels, panel_step, rows, N, depth, tile);
+        multiply_strip(c + m * c_row, c_row, part(from, m, 0), strips + row * STRIP_STEP, panels, panel_step, smaller(ROWS, M - m), N, depth,
+                       tile);
     }
 }
 

@@ -7,15 +7,15 @@
 
 typedef float NAME(vector) __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
 
-/* c += a * b over `depth`: b is [depth][PANEL], a has ROWS rows a_row apart whose elements are a_step apart. */
-TARGET static inline __attribute__((always_inline)) void NAME(tile)(float *c, int64_t c_row, const float *a, int a_row, int a_step,
-                                                                    const float *b, int depth) {
+/* c = from + a * b over `depth`: b is [depth][PANEL], a has ROWS rows a_row apart whose elements are a_step apart. */
+TARGET static inline __attribute__((always_inline)) void NAME(tile)(float *c, int64_t c_row, struct gemm_matrix from, const float *a,
+                                                                    int a_row, int a_step, const float *b, int depth) {
     NAME(vector) sum[ROWS][VECTORS], column[VECTORS];
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++)
-            sum[r][v] = *(const NAME(vector) *)(c + r * c_row + v * WIDTH);
+            sum[r][v] = *(const NAME(vector) *)(from.at + r * from.row + v * WIDTH);
     for (int k = 0; k < depth; k++, b += PANEL, a += a_step) {
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++)
@@ -34,12 +34,12 @@ TARGET static inline __attribute__((always_inline)) void NAME(tile)(float *c, in
 }
 
 /* A strip of ROWS rows as pack_strip() left it: rows of STRIP_STEP, or columns of ROWS where A's columns lay together. */
-TARGET static void NAME(tile_of_rows)(float *c, int64_t c_row, const float *strip, const float *b, int depth) {
-    NAME(tile)(c, c_row, strip, STRIP_STEP, 1, b, depth);
+TARGET static void NAME(tile_of_rows)(float *c, int64_t c_row, struct gemm_matrix from, const float *strip, const float *b, int depth) {
+    NAME(tile)(c, c_row, from, strip, STRIP_STEP, 1, b, depth);
 }
 
-TARGET static void NAME(tile_of_columns)(float *c, int64_t c_row, const float *strip, const float *b, int depth) {
-    NAME(tile)(c, c_row, strip, 1, ROWS, b, depth);
+TARGET static void NAME(tile_of_columns)(float *c, int64_t c_row, struct gemm_matrix from, const float *strip, const float *b, int depth) {
+    NAME(tile)(c, c_row, from, strip, 1, ROWS, b, depth);
 }
 
 /* A few hundred floats, too few for what memcpy takes to begin. */
