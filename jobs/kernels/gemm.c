@@ -1,5 +1,5 @@
-/* The products in blocks that the caches hold: B in panels that lie as the tile reads them, within L2; A in strips of ROWS, within L1; and
- * a tile of C in registers (Goto and van de Geijn, 2008). */
+/* The products in blocks that the caches hold: B in panels that lie as the tile reads them, within L2; ROWS rows of A,
+ * within L1; and a tile of C in registers (Goto and van de Geijn, 2008). */
 #include "jobs/kernels/gemm.h"
 
 #include <omp.h>
@@ -10,22 +10,19 @@
 #include "common/xmalloc.h"
 
 enum {
-    ROWS = 6,                        /* of a strip of A */
-    STRIPS = 8,                      /* packed together: where A's columns lie together, a line of the cache is read once */
-    PANEL_MOST = 64,
-    COLUMNS = 384,                   /* of a block of B: COLUMNS * GEMM_DEPTH floats are 576 KiB */
-    STRIP_STEP = GEMM_DEPTH + 16,    /* so that rows of a strip begin in different sets of the cache */
-    PARALLEL_FROM = 1 << 18,         /* multiplications */
-    ALIGNMENT = 64,                  /* a vector of B in two lines of the cache would cost twice */
+    ROWS = 6,                     /* of a tile */
+    PANEL_MOST = 64,              /* columns of a tile */
+    COLUMNS = 384,                /* of a block of B: COLUMNS * GEMM_DEPTH floats are 576 KiB */
+    PARALLEL_FROM = 1 << 18,      /* multiplications */
+    ALIGNMENT = 64,               /* a vector of B in two lines of the cache would cost twice */
 };
 
-typedef void tile_fn(float *c, int64_t c_row, struct gemm_matrix from, const float *strip, const float *b, int depth);
+typedef void tile_fn(float *c, int64_t c_row, struct gemm_matrix from, struct gemm_matrix a, const float *b, int depth);
 
 struct instructions {
     const char *name;
     int panel;
-    tile_fn *tile_of_rows, *tile_of_columns;
-    void (*copy)(float *to, const float *from, int count);
+    tile_fn *tile;
     void (*pack_panel)(float *to, struct gemm_matrix b, int depth, int columns);
 };
 
@@ -35,14 +32,14 @@ struct instructions {
 #define WIDTH 16
 #define VECTORS 4
 #include "jobs/kernels/gemm_tile.h"
-static const struct instructions avx512 = {"avx512", 64, tile_of_rows_avx512, tile_of_columns_avx512, copy_avx512, pack_panel_avx512};
+static const struct instructions avx512 = {"avx512", 64, tile_avx512, pack_panel_avx512};
 
 #define NAME(x) x##_avx2
 #define TARGET __attribute__((target("arch=x86-64-v3")))
 #define WIDTH 8
 #define VECTORS 2
 #include "jobs/kernels/gemm_tile.h"
-static const struct instructions avx2 = {"avx2", 16, tile_of_rows_avx2, tile_of_columns_avx2, copy_avx2, pack_panel_avx2};
+static const struct instructions avx2 = {"avx2", 16, tile_avx2, pack_panel_avx2};
 
 static bool has_avx512(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
@@ -57,7 +54,7 @@ static bool has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_
 #define WIDTH 4
 #define VECTORS 2
 #include "jobs/kernels/gemm_tile.h"
-static const struct instructions plain = {"plain", 8, tile_of_rows_plain, tile_of_columns_plain, copy_plain, pack_panel_plain};
+static const struct instructions plain = {"plain", 8, tile_plain, pack_panel_plain};
 
 /* From the best. */
 static const struct {
@@ -102,25 +99,6 @@ static struct gemm_matrix part(struct gemm_matrix m, int64_t row, int64_t column
 
 static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-/* Rows as rows, columns as columns: either is a copy of what lies together. The last strip is filled up with zeros. */
-static void pack_strips(float *strips, struct gemm_matrix a, int rows, int depth) {
-    int whole = rows / ROWS * ROWS;
-    if (rows > whole)
-        memset(strips + whole * STRIP_STEP, 0, sizeof *strips * ROWS * STRIP_STEP);
-    if (a.column == 1) {
-        for (int r = 0; r < rows; r++)
-            instructions()->copy(strips + r * STRIP_STEP, a.at + r * a.row, depth);
-        return;
-    }
-    for (int k = 0; k < depth; k++) {
-        const float *from = a.at + k * a.column;
-        for (int r = 0; r < whole; r += ROWS)
-            memcpy(strips + r * STRIP_STEP + k * ROWS, from + r, ROWS * sizeof *strips);
-        for (int r = whole; r < rows; r++)
-            strips[whole * STRIP_STEP + k * ROWS + r - whole] = from[r];
-    }
-}
-
 /* What a product is added to, as a matrix: C itself, the bias in every row, or a row of zeros, of which every tile reads the beginning. */
 static struct gemm_matrix origin(const float *c, int64_t c_row, enum gemm_start start, const float *bias) {
     static const float zeros[PANEL_MOST] __attribute__((aligned(ALIGNMENT)));
@@ -129,42 +107,35 @@ static struct gemm_matrix origin(const float *c, int64_t c_row, enum gemm_start 
     return start == GEMM_BIAS ? (struct gemm_matrix){bias, 0, 1} : (struct gemm_matrix){zeros, 0, 0};
 }
 
-/* A tile that sticks out of C is computed whole, elsewhere. */
-static void edge_tile(float *c, int64_t c_row, struct gemm_matrix from, const float *strip, const float *b, int depth, int rows,
-                      int columns, tile_fn *tile) {
-    float whole[ROWS * PANEL_MOST] = {0};
+/* A tile that sticks out of C is computed whole, elsewhere, from rows of A that are filled up with zeros. */
+static void edge_tile(float *c, int64_t c_row, struct gemm_matrix from, struct gemm_matrix a, const float *b, int depth, int rows,
+                      int columns) {
+    float whole[ROWS * PANEL_MOST] = {0}, strip[ROWS * GEMM_DEPTH];
     int panel = instructions()->panel;
+    for (int r = 0; r < ROWS; r++)
+        for (int k = 0; k < depth; k++)
+            strip[r * GEMM_DEPTH + k] = r < rows ? a.at[r * a.row + k * a.column] : 0;
     for (int r = 0; r < rows; r++)
         memcpy(whole + r * panel, from.at + r * from.row, (size_t)columns * sizeof *c);
-    tile(whole, panel, (struct gemm_matrix){whole, panel, 1}, strip, b, depth);
+    instructions()->tile(whole, panel, (struct gemm_matrix){whole, panel, 1}, (struct gemm_matrix){strip, GEMM_DEPTH, 1}, b, depth);
     for (int r = 0; r < rows; r++)
         memcpy(c + r * c_row, whole + r * panel, (size_t)columns * sizeof *c);
 }
 
-/* ROWS rows of c, or fewer, = from + a strip of A * the panels, which are panel_step floats apart. */
-static void multiply_strip(float *c, int64_t c_row, struct gemm_matrix from, const float *strip, const float *panels, int64_t panel_step,
-                           int rows, int N, int depth, tile_fn *tile) {
-    int panel = instructions()->panel;
-    for (int n = 0; n < N; n += panel, panels += panel_step) {
-        int columns = smaller(panel, N - n);
-        if (rows == ROWS && columns == panel)
-            tile(c + n, c_row, part(from, 0, n), strip, panels, depth);
-        else
-            edge_tile(c + n, c_row, part(from, 0, n), strip, panels, depth, rows, columns, tile);
-    }
-}
-
+/* c [M,N] = what it starts from + a [M,depth] * the panels, which are panel_step floats apart. */
 static void multiply_block(float *c, int64_t c_row, struct gemm_matrix a, const float *panels, int64_t panel_step, int M, int N, int depth,
                            enum gemm_start start, const float *bias) {
-    tile_fn *tile = a.column == 1 ? instructions()->tile_of_rows : instructions()->tile_of_columns;
     struct gemm_matrix from = origin(c, c_row, start, bias);
-    float strips[STRIPS * ROWS * STRIP_STEP] __attribute__((aligned(ALIGNMENT)));
+    int panel = instructions()->panel;
     for (int m = 0; m < M; m += ROWS) {
-        int row = m % (STRIPS * ROWS);
-        if (row == 0)
-            pack_strips(strips, part(a, m, 0), smaller(STRIPS * ROWS, M - m), depth);
-        multiply_strip(c + m * c_row, c_row, part(from, m, 0), strips + row * STRIP_STEP, panels, panel_step, smaller(ROWS, M - m), N, depth,
-                       tile);
+        const float *b = panels;
+        for (int n = 0; n < N; n += panel, b += panel_step) {
+            float *tile = c + m * c_row + n;
+            if (M - m >= ROWS && N - n >= panel)
+                instructions()->tile(tile, c_row, part(from, m, n), part(a, m, 0), b, depth);
+            else
+                edge_tile(tile, c_row, part(from, m, n), part(a, m, 0), b, depth, smaller(ROWS, M - m), smaller(panel, N - n));
+        }
     }
 }
 

@@ -7,16 +7,18 @@
 
 typedef float NAME(vector) __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
 
-/* c = from + a * b over `depth`: b is [depth][PANEL], a has ROWS rows a_row apart whose elements are a_step apart. */
-TARGET static inline __attribute__((always_inline)) void NAME(tile)(float *c, int64_t c_row, struct gemm_matrix from, const float *a,
-                                                                    int a_row, int a_step, const float *b, int depth) {
+/* c = from + a * b over `depth`, with b as [depth][PANEL]. */
+TARGET static void NAME(tile)(float *c, int64_t c_row, struct gemm_matrix from, struct gemm_matrix a, const float *b, int depth) {
     NAME(vector) sum[ROWS][VECTORS], column[VECTORS];
+    const float *row[ROWS];
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++)
+    for (int r = 0; r < ROWS; r++) {
+        row[r] = a.at + r * a.row;
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++)
             sum[r][v] = *(const NAME(vector) *)(from.at + r * from.row + v * WIDTH);
-    for (int k = 0; k < depth; k++, b += PANEL, a += a_step) {
+    }
+    for (int64_t k = 0, at = 0; k < depth; k++, b += PANEL, at += a.column) {
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++)
             column[v] = *(const NAME(vector) *)(b + v * WIDTH);
@@ -24,31 +26,13 @@ TARGET static inline __attribute__((always_inline)) void NAME(tile)(float *c, in
         for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
             for (int v = 0; v < VECTORS; v++)
-                sum[r][v] += a[r * a_row] * column[v];
+                sum[r][v] += row[r][at] * column[v];
     }
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++)
             *(NAME(vector) *)(c + r * c_row + v * WIDTH) = sum[r][v];
-}
-
-/* A strip of ROWS rows as pack_strip() left it: rows of STRIP_STEP, or columns of ROWS where A's columns lay together. */
-TARGET static void NAME(tile_of_rows)(float *c, int64_t c_row, struct gemm_matrix from, const float *strip, const float *b, int depth) {
-    NAME(tile)(c, c_row, from, strip, STRIP_STEP, 1, b, depth);
-}
-
-TARGET static void NAME(tile_of_columns)(float *c, int64_t c_row, struct gemm_matrix from, const float *strip, const float *b, int depth) {
-    NAME(tile)(c, c_row, from, strip, 1, ROWS, b, depth);
-}
-
-/* A few hundred floats, too few for what memcpy takes to begin. */
-TARGET static void NAME(copy)(float *to, const float *from, int count) {
-    int i = 0;
-    for (; i + WIDTH <= count; i += WIDTH)
-        *(NAME(vector) *)(to + i) = *(const NAME(vector) *)(from + i);
-    for (; i < count; i++)
-        to[i] = from[i];
 }
 
 /* 8 columns of b that lie along k, 8 steps of it: to[k * PANEL + j] = from[j * step + k]. */
@@ -83,7 +67,7 @@ TARGET static void NAME(pack_panel)(float *to, struct gemm_matrix b, int depth, 
                 NAME(transpose_8)(to + k * PANEL + j, b.at + j * b.column + k, b.column);
     if (columns == PANEL && b.column == 1)
         for (; k < depth; k++)
-            NAME(copy)(to + k * PANEL, b.at + k * b.row, PANEL);
+            memcpy(to + k * PANEL, b.at + k * b.row, PANEL * sizeof *to);
     for (; k < depth; k++)
         for (int j = 0; j < PANEL; j++)
             to[k * PANEL + j] = j < columns ? b.at[k * b.row + j * b.column] : 0;
