@@ -25,6 +25,10 @@ enum gemm_start { GEMM_ZERO, GEMM_SUM, GEMM_BIAS };   /* nothing; what it holds;
 void gemm(float *c, int64_t c_row, struct gemm_matrix a, struct gemm_matrix b, int M, int N, int K, enum gemm_start start,
           const float *bias);
 
+/* The same with a and b rounded to bf16 first; sums and C stay fp32. The bits depend on the instructions too. */
+void gemm_bf16(float *c, int64_t c_row, struct gemm_matrix a, struct gemm_matrix b, int M, int N, int K, enum gemm_start start,
+               const float *bias);
+
 /* For those who are a thread themselves, and multiply with one b many times: b [K,N] packed once, of which the first N columns and K rows
  * are used. packed_K is the K that it was packed for, packed_N likewise. */
 float *gemm_new_packed(int K, int N);   /* the caller frees it */
@@ -32,7 +36,7 @@ void gemm_pack(float *packed, struct gemm_matrix b, int K, int N);
 void gemm_packed(float *c, int64_t c_row, struct gemm_matrix a, const float *packed, int packed_K, int packed_N, int M, int N, int K,
                  enum gemm_start start);
 
-/* The instructions that products are made of: the best of "avx512", "avx2" and "plain" that the CPU has, until gemm_use() takes another,
+/* The instructions that products are made of: the best of "avx512_bf16", "avx512", "avx2" and "plain" that the CPU has, until gemm_use() takes another,
  * so that machines agree: plain has no fused multiply-add, and so other bits. false: this CPU, or this program, hasn't got it. */
 const char *gemm_instructions(void);
 bool gemm_use(const char *name);

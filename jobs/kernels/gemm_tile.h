@@ -6,6 +6,7 @@
 #define PANEL (WIDTH * VECTORS)
 
 typedef float NAME(vector) __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+typedef uint32_t NAME(bits) __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
 
 /* c = from + a * b over `depth`, with b as [depth][PANEL]. */
 TARGET static void NAME(tile)(float *c, int64_t c_row, struct gemm_matrix from, struct gemm_matrix a, const float *b, int depth) {
@@ -33,6 +34,23 @@ TARGET static void NAME(tile)(float *c, int64_t c_row, struct gemm_matrix from, 
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++)
             *(NAME(vector) *)(c + r * c_row + v * WIDTH) = sum[r][v];
+}
+
+/* The same where each of a's and b's elements is a pair of bf16 along k, the first in the low bits. */
+TARGET static void NAME(tile_of_pairs)(float *c, int64_t c_row, struct gemm_matrix from, struct gemm_matrix a, const float *b, int depth) {
+    for (int r = 0; r < ROWS; r++)
+        for (int n = 0; n < PANEL; n += WIDTH) {
+            NAME(vector) sum = *(const NAME(vector) *)(from.at + r * from.row + n);
+            for (int k = 0; k < depth; k++) {
+                NAME(bits) x = {0}, y = *(const NAME(bits) *)(b + k * PANEL + n);
+                uint32_t pair;
+                memcpy(&pair, a.at + r * a.row + k * a.column, sizeof pair);
+                x += pair;
+                sum += (NAME(vector))(x << 16) * (NAME(vector))(y << 16);
+                sum += (NAME(vector))(x & 0xffff0000u) * (NAME(vector))(y & 0xffff0000u);
+            }
+            *(NAME(vector) *)(c + r * c_row + n) = sum;
+        }
 }
 
 /* 8 columns of b that lie along k, 8 steps of it: to[k * PANEL + j] = from[j * step + k]. */

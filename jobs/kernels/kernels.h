@@ -14,6 +14,7 @@
 #ifndef JOBS_KERNELS_KERNELS_H
 #define JOBS_KERNELS_KERNELS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* out[n] = wte[tokens[n]] + wpe[n mod T]. tokens are below V; the caller checks. wte [V,C], wpe [>=T,C]. */
@@ -34,6 +35,10 @@ void linear_backward(float *din, float *dweight, float *dbias, const float *dout
 /* logits [N,V] = in [N,C] * wte [V,C] transposed: the output head tied to the token embedding. */
 void head_forward(float *logits, const float *in, const float *wte, int N, int C, int V);
 void head_backward(float *din, float *dwte, const float *dlogits, const float *in, const float *wte, int N, int C, int V);
+
+/* From here on linear_ and head_, forward and backward, round the operands of their products to bf16; false: not, as at the beginning.
+ * Sums, outputs and weights stay fp32. Attention and decoding aren't touched. Not while kernels run. */
+void linear_use_bf16(bool on);
 
 /* GELU by its tanh approximation (Hendrycks and Gimpel, 2016), as GPT-2 has it. Both may work in place. */
 void gelu_forward(float *out, const float *in, int64_t count);

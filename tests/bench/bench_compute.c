@@ -167,8 +167,10 @@ static const struct {
     const char *name;
     struct gpt_config config;
     int T, B, threads;
+    bool bf16;
 } runs[] = {
     {"train_gpt_small_1t", {.context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 1},
+    {"train_gpt_small_bf16_1t", {.context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 1, .bf16 = true},
     {"train_gpt_small_2t", {.context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 2},
     {"train_gpt_124m_1t", {.context = 64, .layers = 12, .heads = 12, .channels = 768}, 64, 4, 1},
 };
@@ -180,7 +182,9 @@ int main(int argc, char **argv) {
     if (argc == 1)
         print_limits();
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
-        if (argc == 1 || strcmp(argv[1], runs[i].name) == 0)
+        if (argc == 1 || strcmp(argv[1], runs[i].name) == 0) {
+            linear_use_bf16(runs[i].bf16);
             measure(runs[i].name, &runs[i].config, runs[i].T, runs[i].B, runs[i].threads);
+        }
     return 0;
 }

@@ -10,7 +10,7 @@
 /* N spans two blocks of columns, K three depths; nothing divides them. */
 enum { M = 67, N = 397, K = 2 * GEMM_DEPTH + 29 };
 
-static const char *const sets[] = {"avx512", "avx2", "plain"};
+static const char *const sets[] = {"avx512_bf16", "avx512", "avx2", "plain"};
 
 static float *fill(int64_t count, uint64_t seed) {
     float *x = xmalloc((size_t)count * sizeof *x);
@@ -92,6 +92,48 @@ static void packed_products_are_the_same(void **state) {
     free(c);
 }
 
+/* To the nearest of 8 bits, ties to even. */
+static float to_bf16(float x) {
+    int exponent;
+    double mantissa = frexp(x, &exponent);
+    return (float)ldexp(nearbyint(ldexp(mantissa, 8)), exponent - 8);
+}
+
+static void products_in_bf16_round_their_operands(void **state) {
+    float *at = fill(M * K, 15), *bt = fill(K * N, 16), *bias = fill(N, 17), *c = fill(M * N, 18);
+    float *near_a = xmalloc(M * K * sizeof *near_a), *near_b = xmalloc(K * N * sizeof *near_b);
+    for (int i = 0; i < M * K; i++)
+        near_a[i] = to_bf16(at[i]);
+    for (int i = 0; i < K * N; i++)
+        near_b[i] = to_bf16(bt[i]);
+    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
+        if (!gemm_use(sets[s]))
+            continue;
+        for (int way = 0; way < 4; way++) {
+            struct gemm_matrix a = matrix(near_a, M, K, way & 1), b = matrix(near_b, K, N, way & 2);
+            gemm_bf16(c, N, matrix(at, M, K, way & 1), matrix(bt, K, N, way & 2), M, N, K, GEMM_BIAS, bias);
+            assert_product(c, a, b, M, N, K, bias);
+        }
+    }
+    free(at);
+    free(bt);
+    free(bias);
+    free(c);
+    free(near_a);
+    free(near_b);
+}
+
+/* Halfway goes to even, and what isn't a number stays so. */
+static void bf16_rounds_as_the_standard_does(void **state) {
+    const float one[1] = {1}, in[] = {1.00390625f, 1.01171875f, 1.003907f, -1.00390625f, INFINITY, 3.4e38f};
+    const float want[] = {1, 1.015625f, 1.0078125f, -1, INFINITY, INFINITY};
+    float out[6], nan = NAN;
+    gemm_bf16(out, 6, (struct gemm_matrix){one, 1, 1}, (struct gemm_matrix){in, 6, 1}, 1, 6, 1, GEMM_ZERO, NULL);
+    assert_memory_equal(out, want, sizeof want);
+    gemm_bf16(out, 1, (struct gemm_matrix){one, 1, 1}, (struct gemm_matrix){&nan, 1, 1}, 1, 1, 1, GEMM_ZERO, NULL);
+    assert_true(isnan(out[0]));
+}
+
 static void wider_vectors_give_the_same_bits(void **state) {
     float *a = fill(M * K, 11), *b = fill(K * N, 12), *narrow = fill(M * N, 13), *wide = fill(M * N, 14);
     if (!gemm_use("avx512"))
@@ -115,6 +157,8 @@ static void unknown_instructions_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_equal_their_definition), cmocka_unit_test(a_sum_begins_with_what_is_there),
+        cmocka_unit_test(products_in_bf16_round_their_operands),
+        cmocka_unit_test(bf16_rounds_as_the_standard_does),
         cmocka_unit_test(packed_products_are_the_same),    cmocka_unit_test(wider_vectors_give_the_same_bits),
         cmocka_unit_test(unknown_instructions_are_refused),
     };

@@ -52,6 +52,12 @@ static void run_head(struct outputs *o) {
     release(in, wte, dlogits, NULL);
 }
 
+static void run_bf16(struct outputs *o) {
+    linear_use_bf16(true);
+    run_linear(o);
+    linear_use_bf16(false);
+}
+
 static void run_decode(struct outputs *o) {
     float *in = fill(K * 4, 8), *weight = fill(4 * K * M, 9), *bias = fill(M, 10);
     linear_decode(output(o, 0, M), in, weight, bias, 4 * K, M);
@@ -159,7 +165,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         ON_ANY_THREADS(run_linear),    ON_ANY_THREADS(run_head),      ON_ANY_THREADS(run_decode),
         ON_ANY_THREADS(run_attention), ON_ANY_THREADS(run_layernorm), ON_ANY_THREADS(run_embedding),
-        ON_ANY_THREADS(run_pointwise), ON_ANY_THREADS(run_losses),    ON_ANY_THREADS(run_adamw),
+        ON_ANY_THREADS(run_pointwise), ON_ANY_THREADS(run_losses),    ON_ANY_THREADS(run_adamw),     ON_ANY_THREADS(run_bf16),
         cmocka_unit_test(a_part_is_a_part_of_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
