@@ -145,17 +145,26 @@ static struct gemm_matrix origin(const float *c, int64_t c_row, enum gemm_start 
     return start == GEMM_BIAS ? (struct gemm_matrix){bias, 0, 1} : (struct gemm_matrix){zeros, 0, 0};
 }
 
-/* A tile that sticks out of C is computed whole, elsewhere, from rows of A that are filled up with zeros. */
+/* The rows of A that are left, filled up with rows of zeros. */
+static struct gemm_matrix pack_strip(float *strip, struct gemm_matrix a, int rows, int depth) {
+    memset(strip, 0, sizeof *strip * ROWS * GEMM_DEPTH);
+    for (int r = 0; r < rows; r++)
+        if (a.column == 1)
+            memcpy(strip + r * GEMM_DEPTH, a.at + r * a.row, (size_t)depth * sizeof *strip);
+        else
+            for (int k = 0; k < depth; k++)
+                strip[r * GEMM_DEPTH + k] = a.at[r + k * a.column];
+    return (struct gemm_matrix){strip, GEMM_DEPTH, 1};
+}
+
+/* A tile that sticks out of C is computed whole, elsewhere. */
 static void edge_tile(tile_fn *tile, float *c, int64_t c_row, struct gemm_matrix from, struct gemm_matrix a, const float *b, int depth,
                       int rows, int columns) {
-    float whole[ROWS * PANEL_MOST] = {0}, strip[ROWS * GEMM_DEPTH];
+    float whole[ROWS * PANEL_MOST] = {0};
     int panel = instructions()->panel;
-    for (int r = 0; r < ROWS; r++)
-        for (int k = 0; k < depth; k++)
-            strip[r * GEMM_DEPTH + k] = r < rows ? a.at[r * a.row + k * a.column] : 0;
     for (int r = 0; r < rows; r++)
         memcpy(whole + r * panel, from.at + r * from.row, (size_t)columns * sizeof *c);
-    tile(whole, panel, (struct gemm_matrix){whole, panel, 1}, (struct gemm_matrix){strip, GEMM_DEPTH, 1}, b, depth);
+    tile(whole, panel, (struct gemm_matrix){whole, panel, 1}, a, b, depth);
     for (int r = 0; r < rows; r++)
         memcpy(c + r * c_row, whole + r * panel, (size_t)columns * sizeof *c);
 }
@@ -164,15 +173,17 @@ static void edge_tile(tile_fn *tile, float *c, int64_t c_row, struct gemm_matrix
 static void multiply_block(tile_fn *tile, float *c, int64_t c_row, struct gemm_matrix a, const float *panels, int64_t panel_step, int M,
                            int N, int depth, enum gemm_start start, const float *bias) {
     struct gemm_matrix from = origin(c, c_row, start, bias);
+    float strip[ROWS * GEMM_DEPTH];
     int panel = instructions()->panel;
     for (int m = 0; m < M; m += ROWS) {
         const float *b = panels;
+        struct gemm_matrix rows = M - m >= ROWS ? part(a, m, 0) : pack_strip(strip, part(a, m, 0), M - m, depth);
         for (int n = 0; n < N; n += panel, b += panel_step) {
             float *at = c + m * c_row + n;
             if (M - m >= ROWS && N - n >= panel)
-                tile(at, c_row, part(from, m, n), part(a, m, 0), b, depth);
+                tile(at, c_row, part(from, m, n), rows, b, depth);
             else
-                edge_tile(tile, at, c_row, part(from, m, n), part(a, m, 0), b, depth, smaller(ROWS, M - m), smaller(panel, N - n));
+                edge_tile(tile, at, c_row, part(from, m, n), rows, b, depth, smaller(ROWS, M - m), smaller(panel, N - n));
         }
     }
 }

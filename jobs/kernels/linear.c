@@ -7,7 +7,7 @@
 #include "jobs/kernels/gemm.h"
 #include "jobs/kernels/vector_math.h"
 
-enum { COLUMN_BLOCK = 64, PARALLEL_FROM = 1 << 15 };
+enum { COLUMN_BLOCK = 256, PARALLEL_FROM = 1 << 15 };
 
 typedef void multiply_fn(float *c, int64_t c_row, struct gemm_matrix a, struct gemm_matrix b, int M, int N, int K, enum gemm_start start,
                          const float *bias);
