@@ -4,11 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "scheduler/cluster/array.h"
+
 #define RECORD_SELF struct stored_series
 RECORD_DEFINE(stored_series, STORED_SERIES_FIELDS)
 #undef RECORD_SELF
 
 static json_t *wall_or_null(int64_t wall_ms) { return wall_ms ? json_integer(wall_ms) : json_null(); }
+
+json_t *job_called_json(const struct job *j) {
+    return json_pack("{s:I, s:o, s:I}", "id", (json_int_t)job_place(j), "element", j->array_id ? json_integer(j->element) : json_null(),
+                     "number", (json_int_t)j->id);
+}
 
 json_t *names_json(const char *commas) {
     json_t *names = json_array();

@@ -24,6 +24,7 @@ void job_json_as_element(json_t *job, const struct stored_job *row, int64_t elem
 json_t *placement_json(const struct stored_placement *p);                             /* null without tasks */
 void job_json_add_spec(json_t *job, const struct stored_job *row, const struct job_spec *spec);   /* what `muster show` adds */
 json_t *series_json(const struct stored_series *s);
+json_t *job_called_json(const struct job *j);   /* {id, element, number}: as its user calls it, and its own number */
 json_t *names_json(const char *commas);                                               /* "a,b" -> ["a","b"] */
 /* "rank 3 on node1 was killed by signal 9", "cancelled", "": why it ended, for people. Returns buffer. */
 const char *job_end_text(const struct stored_job *row, const char *said, char *buffer, size_t size);

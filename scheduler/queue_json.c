@@ -119,21 +119,29 @@ static json_t *typed_settings_json(const struct cluster *c, int32_t queue, int32
     return out;
 }
 
-json_t *queue_types_json(const struct cluster *c, int32_t queue) {
+int64_t queue_owed(int64_t guarantee, int64_t used, int64_t waiting) {
+    int64_t left = guarantee > used ? guarantee - used : 0;
+    return waiting < left ? waiting : left;
+}
+
+json_t *queue_types_json(const struct cluster *c, int32_t queue, const struct type_sums sums[GPU_TYPES_MAX]) {
     const struct queue *q = &c->queues[queue];
     json_t *out = json_array();
     for (int32_t t = 1; t < c->gpu_type_count; t++) {
         struct quota quota = queue_quota_of_type(q, t);
         int64_t limit = queue_type_limit(c, queue, t), most = queue_effective(c, queue).limit, used = q->used_by_type[t];
+        int64_t waiting = sums[t].waiting[queue];
         if (!(q->typed_set >> t & 1) && !used)
             continue;
         limit = limit < most ? limit : most;
         limit = limit < c->index.gpus_by_type[t] ? limit : c->index.gpus_by_type[t];
-        json_array_append_new(out, json_pack("{s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:b, s:o}", "type", c->gpu_types[t], "guarantee",
-                                             (json_int_t)quota.guarantee, "limit",
+        json_array_append_new(out, json_pack("{s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "type", c->gpu_types[t],
+                                             "guarantee", (json_int_t)quota.guarantee, "entitlement",
+                                             sums[t].entitled ? json_integer(sums[t].entitled[queue]) : json_null(), "limit",
                                              quota.limit == NO_LIMIT ? json_null() : json_integer(quota.limit), "effective_limit",
                                              (json_int_t)limit, "weight", (json_int_t)quota.weight, "used", (json_int_t)used, "borrowed",
-                                             (json_int_t)(used > quota.guarantee ? used - quota.guarantee : 0), "over",
+                                             (json_int_t)(used > quota.guarantee ? used - quota.guarantee : 0), "waiting_gpus",
+                                             (json_int_t)waiting, "owed", (json_int_t)queue_owed(quota.guarantee, used, waiting), "over",
                                              queue_over(q, t) > 0, "settings", typed_settings_json(c, queue, t)));
     }
     return out;

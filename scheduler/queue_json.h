@@ -11,8 +11,16 @@
 json_t *queue_settings_json(const struct cluster *c, int32_t queue);
 /* {"limit": {"value": "64", "from": "ml"}}: every setting, never blank; from null: nobody says so, it is built in. */
 json_t *queue_effective_json(const struct cluster *c, int32_t queue);
-/* [{"type", "guarantee", "limit", "effective_limit", "weight", "used", "borrowed", "over", "settings"}]: types with a quota or in use. */
-json_t *queue_types_json(const struct cluster *c, int32_t queue);
+/* Of one type of GPU, by queue with those below it. */
+struct type_sums {
+    const int64_t *entitled;    /* NULL: the type is not divided by itself */
+    int64_t *waiting;           /* GPUs that waiting jobs ask for which may use it */
+};
+/* [{"type", "guarantee", "entitlement", "limit", "effective_limit", "weight", "used", "borrowed", "waiting_gpus", "owed", "over",
+ * "settings"}]: types with a quota or in use. entitlement null: the type is not divided by itself. `sums` by type. */
+json_t *queue_types_json(const struct cluster *c, int32_t queue, const struct type_sums sums[GPU_TYPES_MAX]);
+/* What a guarantee promises of that which waits. */
+int64_t queue_owed(int64_t guarantee, int64_t used, int64_t waiting);
 /* [{"setting", "gpu_type", "before", "after"}]; a queue that is not there (-1, or deleted) has nothing set. */
 json_t *queue_changes_json(const struct cluster *before, int32_t b, const struct cluster *after, int32_t a);
 

@@ -5,6 +5,7 @@
 #include "scheduler/authorise.h"
 #include "scheduler/cluster/queue.h"
 #include "scheduler/cluster/quota_trial.h"
+#include "scheduler/job_json.h"
 #include "scheduler/policy/evict_over.h"
 #include "scheduler/queue_json.h"
 
@@ -12,13 +13,16 @@ enum { JOBS_TOLD = 100 };   /* of those above a limit: the rest is a number */
 
 /* ---- what it would do ---- */
 
-static json_t *job_json_of(const struct musterd *d, const struct job *j, const char *fate) {
+/* `left`: GPUs that it goes on with. */
+static json_t *job_json_of(const struct musterd *d, const struct job *j, const char *fate, int32_t left) {
     const struct soft_job *s = soft_job(&d->soft, j->id);
-    return json_pack("{s:I, s:s, s:s, s:i, s:s}", "id", (json_int_t)j->id, "name", s ? s->name : "", "user", s ? s->user : "", "gpus",
-                     j->gpus, "fate", fate);
+    json_t *job = job_called_json(j);
+    json_object_update_new(job, json_pack("{s:s, s:s, s:i, s:i, s:s}", "name", s ? s->name : "", "user", s ? s->user : "", "gpus",
+                                          placement_gpus(&j->placement), "gpus_left", left, "fate", fate));
+    return job;
 }
 
-/* Evicted: the ones that will be stopped. Drained: all that run there, for nobody says which ends first. */
+/* Evicted, or resized: the ones that will be stopped. Drained: all that run there, for nobody says which ends first. */
 static json_t *jobs_above(const struct musterd *d, const struct cluster *after, int32_t queue, struct arena *arena) {
     json_t *jobs = json_array();
     const struct job_list *live = &after->index.live;
@@ -27,10 +31,10 @@ static json_t *jobs_above(const struct musterd *d, const struct cluster *after, 
     int32_t count = evicting ? evict_over_choose(after, NULL, musterd_cluster_ms(d), arena, &chosen) : 0;
     for (int32_t i = 0; i < count; i++)
         if (chosen[i].queue == queue)
-            json_array_append_new(jobs, job_json_of(d, chosen[i].job, "evicted"));
+            json_array_append_new(jobs, job_json_of(d, chosen[i].job, chosen[i].most ? "resized" : "evicted", chosen[i].most));
     for (int32_t i = 0; i < live->count && !evicting && json_array_size(jobs) < JOBS_TOLD; i++)
         if (live->items[i]->gpus && queue_is_within(after, live->items[i]->queue, queue))
-            json_array_append_new(jobs, job_json_of(d, live->items[i], "drained"));
+            json_array_append_new(jobs, job_json_of(d, live->items[i], "drained", placement_gpus(&live->items[i]->placement)));
     return jobs;
 }
 

@@ -24,7 +24,7 @@ enum { PAGE_ROWS = 1000 };
     X(ATTEMPTS, "SELECT attempt, coalesce(start_wall_ms, order_wall_ms), end_wall_ms, end_turn, cause, kind, status, rank, node, step, " \
                 "text, nodes, placement FROM attempts WHERE job=? ORDER BY attempt")                                                     \
     X(STARTS, "SELECT wall_ms, turn, version FROM starts WHERE turn>=? AND turn<? AND epoch & 4294967295 > 1 ORDER BY epoch")            \
-    X(QUEUE_OF, "SELECT queue, record FROM jobs WHERE id=?")                                                                             \
+    X(CALLED, "SELECT queue, array, element FROM jobs WHERE id=?")                                                                       \
     X(QUOTAS, "SELECT e.turn, t.wall_ms, e.body FROM events e JOIN turns t USING (turn) WHERE e.type IN (11, 12, 23) ORDER BY e.seq")
 
 enum history_statement {
@@ -251,11 +251,19 @@ static const char *name_of(uid_t uid, char *buffer, size_t size) {
     return buffer;
 }
 
-static const char *queue_of(struct history *h, int64_t job, char *buffer, size_t size) {
-    sqlite3_stmt *st = begin(h, HISTORY_QUEUE_OF, job);
-    text_copy(buffer, size, sqlite3_step(st) == SQLITE_ROW ? text_of(st, 0) : "?");
+/* "12[7] of queue prod": as its user calls it. */
+struct called { char job[JOB_REF_TEXT_MAX], queue[QUEUE_NAME_MAX]; };
+
+static struct called called(struct history *h, int64_t job) {
+    struct called out = {.queue = "?"};
+    sqlite3_stmt *st = begin(h, HISTORY_CALLED, job);
+    bool known = sqlite3_step(st) == SQLITE_ROW;
+    if (known)
+        text_copy(out.queue, sizeof out.queue, text_of(st, 0));
+    bool is_element = known && sqlite3_column_int64(st, 1);
+    job_ref_text(is_element ? job_ref(sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2)) : job, out.job);
     sqlite3_reset(st);
-    return buffer;
+    return out;
 }
 
 struct teller {
@@ -292,12 +300,12 @@ static void tell_ends(struct teller *t, int64_t before_turn, bool new_attempt) {
 }
 
 static void tell_event(struct teller *t, struct timeline_moment at, const struct event *e) {
-    char user[64], queue[QUEUE_NAME_MAX];
-    struct timeline_context context = {.user = name_of((uid_t)e->uid, user, sizeof user), .other_queue = ""};
+    char user[64];
+    bool for_other = e->type == EVENT_JOB_STOP && e->other;
+    struct called other = for_other ? called(t->h, e->other) : (struct called){0};
+    struct timeline_context context = {.user = name_of((uid_t)e->uid, user, sizeof user), .other = other.job, .other_queue = other.queue};
     tell_ends(t, at.turn, e->type == EVENT_JOB_START);
     tell_restarts(t, at.turn);
-    if (e->type == EVENT_JOB_STOP && e->other)
-        context.other_queue = queue_of(t->h, e->other, queue, sizeof queue);
     if (e->type == EVENT_JOB_START && (size_t)t->line.attempt < t->attempt_count)
         context.placement = &t->attempts[t->line.attempt].placement;
     if (e->type == EVENT_CHECKPOINTED || (e->type == EVENT_TASK_EXITED && e->kind == EXIT_YIELDED))
@@ -347,37 +355,37 @@ static int64_t gpus_of_attempt(const struct attempt_row *attempt, int64_t asked)
     return gpus ? gpus : asked;
 }
 
-/* It went on with another number of GPUs: nothing was taken from it for good. */
+/* It went on elsewhere, or with another number of GPUs: nothing was taken from it for good. */
 static json_t *resize_json(const struct eviction *v, int64_t gpus) {
     const struct event *e = &v->stop;
+    const char *than = strcmp(e->rule, "grow") ? "less" : "more";
+    json_t *text = e->cause == STOP_MOVED ? json_sprintf("attempt %lld was to go on elsewhere", (long long)v->number)
+                   : json_sprintf("attempt %lld was to go on with %s than %lld GPUs", (long long)v->number, than, (long long)gpus);
     return json_pack("{s:I, s:I, s:s, s:o, s:s, s:s, s:o}", "ms", (json_int_t)v->asked_wall_ms, "attempt", (json_int_t)v->number, "cause",
-                     stop_cause_name(STOP_RESIZED), "text",
-                     json_sprintf("attempt %lld was to go on with %s than %lld GPUs", (long long)v->number, e->other ? "less" : "more",
-                                  (long long)gpus),
-                     "rule", e->rule, "plan", e->text, "for_job", e->other ? json_integer(e->other) : json_null());
+                     stop_cause_name((int)e->cause), "text", text, "rule", e->rule, "plan", e->text, "for_job",
+                     e->other ? json_integer(e->other) : json_null());
 }
 
 /* The work since it was last safe is what the eviction cost. */
 static json_t *eviction_json(struct history *h, const struct stored_job *job, const struct eviction *v) {
-    char queue[QUEUE_NAME_MAX];
     const struct event *e = &v->stop;
     int64_t end_ms = v->attempt && v->attempt->end_wall_ms ? v->attempt->end_wall_ms : v->asked_wall_ms;
     int64_t gpus = gpus_of_attempt(v->attempt, job->gpus);
     double lost_s = v->safe_wall_ms && end_ms > v->safe_wall_ms ? (double)(end_ms - v->safe_wall_ms) / 1000 : 0;
-    const char *to = e->other ? queue_of(h, e->other, queue, sizeof queue) : NULL;
-    if (e->cause == STOP_RESIZED)
+    struct called to = e->other ? called(h, e->other) : (struct called){0};
+    if (e->cause != STOP_PREEMPTED)
         return resize_json(v, gpus);
-    json_t *text = to ? json_sprintf("attempt %lld had to give its GPUs to job %lld of queue %s", (long long)v->number,
-                                     (long long)e->other, to)
-                      : json_sprintf("attempt %lld had to leave: its queue was put below what it used", (long long)v->number);
+    json_t *text = e->other ? json_sprintf("attempt %lld had to give its GPUs to job %s of queue %s", (long long)v->number, to.job,
+                                          to.queue)
+                            : json_sprintf("attempt %lld had to leave: its queue was put below what it used", (long long)v->number);
     return json_pack("{s:I, s:I, s:o, s:s, s:s, s:o, s:s?, s:I, s:I, s:I, s:f}", "ms", (json_int_t)v->asked_wall_ms, "attempt",
                      (json_int_t)v->number, "text", text, "rule", e->rule, "plan", e->text, "for_job",
-                     e->other ? json_integer(e->other) : json_null(), "for_queue", to, "gpus_asked", (json_int_t)e->gpus_asked,
-                     "gpus_evicted", (json_int_t)gpus, "gpus_evicted_by_plan", (json_int_t)(e->gpus_taken ? e->gpus_taken : gpus),
-                     "gpu_seconds_lost", lost_s * (double)gpus);
+                     e->other ? json_integer(e->other) : json_null(), "for_queue", e->other ? to.queue : NULL, "gpus_asked",
+                     (json_int_t)e->gpus_asked, "gpus_evicted", (json_int_t)gpus, "gpus_evicted_by_plan",
+                     (json_int_t)(e->gpus_taken ? e->gpus_taken : gpus), "gpu_seconds_lost", lost_s * (double)gpus);
 }
 
-/* Evictions of a job, in their order: what `why` and `show` tell of its past. */
+/* Evictions of a job, resizes and moves, in their order: what `why` and `show` tell of its past. */
 static json_t *past_json(struct history *h, const struct stored_job *job, const struct attempt_row *attempts, size_t attempt_count,
                          struct arena *arena) {
     json_t *past = json_array();
@@ -398,7 +406,7 @@ static json_t *past_json(struct history *h, const struct stored_job *job, const 
             last->safe_wall_ms = sqlite3_column_int64(st, 1);
         if (makes_safe(&e))
             safe_ms = sqlite3_column_int64(st, 1);
-        if (e.type != EVENT_JOB_STOP || (e.cause != STOP_PREEMPTED && e.cause != STOP_RESIZED))
+        if (e.type != EVENT_JOB_STOP || (e.cause != STOP_PREEMPTED && e.cause != STOP_RESIZED && e.cause != STOP_MOVED))
             continue;
         evictions = xgrow(evictions, &capacity, count + 1, sizeof *evictions);
         evictions[count++] = (struct eviction){.asked_wall_ms = sqlite3_column_int64(st, 1), .safe_wall_ms = safe_ms, .number = number,

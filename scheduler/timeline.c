@@ -62,7 +62,7 @@ static void add_stop(struct timeline *t, struct timeline_moment at, const struct
     if (e->cause == STOP_PREEMPTED && !e->other)
         add(t, at, "PREEMPTED", "asked to checkpoint and leave%s%s%s", *e->text ? " (" : "", e->text, *e->text ? ")" : "");
     else if (e->cause == STOP_PREEMPTED)
-        add(t, at, "PREEMPTED", "asked to checkpoint and leave: its GPUs are owed to job %lld of queue %s%s%s%s", (long long)e->other,
+        add(t, at, "PREEMPTED", "asked to checkpoint and leave: its GPUs are owed to job %s of queue %s%s%s%s", context->other,
             context->other_queue, *e->text ? " (" : "", e->text, *e->text ? ")" : "");
     else if (e->cause == STOP_RESIZED)
         add(t, at, "RESIZED", "asked to checkpoint and go on with another number of GPUs%s", why);

@@ -21,7 +21,7 @@ struct timeline_moment { int64_t wall_ms, turn; };
 /* What an event's sentence needs beside it: may be "" or NULL where it isn't known. */
 struct timeline_context {
     const char *user;                           /* of who asked for it */
-    const char *other_queue;                    /* of the job that this one's GPUs are for */
+    const char *other, *other_queue;            /* the job that this one's GPUs are for, as its user calls it, and its queue */
     const struct stored_placement *placement;   /* of the attempt that a JOB_START begins */
 };
 

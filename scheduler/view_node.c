@@ -11,35 +11,44 @@ static const char *state_name(const struct node *n) {
     return !n->drained ? "UP" : n->cpus_used || n->gpus_used ? "DRAINING" : "DRAINED";
 }
 
-/* The job that holds GPU `gpu` of a node; 0: nobody. */
-static int64_t gpu_holder(const struct cluster *c, int32_t node, int gpu) {
+/* The job that holds GPU `gpu` of a node; NULL: nobody. */
+static const struct job *gpu_holder(const struct cluster *c, int32_t node, int gpu) {
     if (!(c->nodes[node].gpus_used & 1u << gpu))
-        return 0;
+        return NULL;
     for (int i = 0; i < c->index.live.count; i++) {
         const struct task *t = job_task_on(c->index.live.items[i], node);
         if (t && t->state != TASK_ENDED && (t->gpus & 1u << gpu))
-            return c->index.live.items[i]->id;
+            return c->index.live.items[i];
     }
-    return 0;
+    return NULL;
 }
 
-static json_t *job_or_null(int64_t job) { return job ? json_integer(job) : json_null(); }
+static void add_holder(json_t *gpu, const struct cluster *c, int32_t node, int index) {
+    const struct job *j = gpu_holder(c, node, index);
+    json_object_set_new(gpu, "job", j ? json_integer(j->id) : json_null());
+    json_object_set_new(gpu, "holder", j ? job_called_json(j) : json_null());
+}
 
 static json_t *gpu_json(const struct cluster *c, int32_t node, int index, const struct gpu_inventory *g) {
     const struct gpu_shape *shape = &c->shapes[c->nodes[node].shape];
-    return json_pack("{s:i, s:s, s:s, s:I, s:I, s:i, s:o, s:s}", "index", index, "type", g->type, "uuid", g->uuid, "memory_mib",
-                     (json_int_t)g->memory_mib, "numa", (json_int_t)g->numa, "island", gpu_shape_island(shape, 1u << index), "job",
-                     job_or_null(gpu_holder(c, node, index)), "nic", g->nic);
+    json_t *gpu = json_pack("{s:i, s:s, s:s, s:I, s:I, s:i, s:s}", "index", index, "type", g->type, "uuid", g->uuid, "memory_mib",
+                            (json_int_t)g->memory_mib, "numa", (json_int_t)g->numa, "island", gpu_shape_island(shape, 1u << index), "nic",
+                            g->nic);
+    add_holder(gpu, c, node, index);
+    return gpu;
 }
 
-static json_t *running_json(const struct cluster *c, int32_t node) {
-    json_t *running = json_array();
+static void add_running(json_t *row, const struct cluster *c, int32_t node) {
+    json_t *running = json_array(), *jobs = json_array();
     for (int i = 0; i < c->index.live.count; i++) {
         const struct task *t = job_task_on(c->index.live.items[i], node);
-        if (t && t->state != TASK_ENDED)
-            json_array_append_new(running, json_integer(c->index.live.items[i]->id));
+        if (!t || t->state == TASK_ENDED)
+            continue;
+        json_array_append_new(running, json_integer(c->index.live.items[i]->id));
+        json_array_append_new(jobs, job_called_json(c->index.live.items[i]));
     }
-    return running;
+    json_object_set_new(row, "running", running);
+    json_object_set_new(row, "jobs", jobs);
 }
 
 static json_t *node_json(const struct musterd *d, int32_t i) {
@@ -50,14 +59,14 @@ static json_t *node_json(const struct musterd *d, int32_t i) {
     json_t *gpus = json_array();
     for (size_t g = 0; g < v->gpus.count && (int)g < c->shapes[n->shape].count; g++)
         json_array_append_new(gpus, gpu_json(c, i, (int)g, &((const struct gpu_inventory *)v->gpus.items)[g]));
-    json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:o, s:o}", "name",
+    json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:o}", "name",
                             n->name, "state", state_name(n), "rack", c->racks[n->rack].name, "address", n->address, "profile", v->profile,
                             "fake", v->fake, "gpus", gpus, "gpus_total", c->shapes[n->shape].count, "gpus_used",
                             __builtin_popcount(n->gpus_used), "cpus_total", n->cpus, "cpus_used", n->cpus_used, "memory_mib",
                             (json_int_t)n->memory_mib, "memory_used_mib", (json_int_t)n->memory_used_mib, "reason", n->drain_reason,
                             "last_heard_ms", s->heard_wall_ms ? json_integer(s->heard_wall_ms) : json_null(), "cgroup", v->cgroup,
-                            "version", v->version, "hostname", v->hostname, "running", running_json(c, i), "features",
-                            names_json(n->features));
+                            "version", v->version, "hostname", v->hostname, "features", names_json(n->features));
+    add_running(out, c, i);
     return out;
 }
 
@@ -86,11 +95,13 @@ json_t *view_nodes(const struct musterd *d) { return json_pack("{s:o}", "nodes",
 static json_t *top_gpus(const struct musterd *d, int32_t node, const struct heartbeat *b) {
     json_t *gpus = json_array();
     const struct gpu_telemetry *g = b->gpus.items;
-    for (size_t i = 0; i < b->gpus.count && i < NODE_GPUS_MAX; i++)
-        json_array_append_new(gpus, json_pack("{s:I, s:I, s:I, s:I, s:o}", "utilisation_pct", (json_int_t)g[i].utilisation_pct,
-                                              "memory_used_mib", (json_int_t)g[i].memory_used_mib, "power_w", (json_int_t)g[i].power_w,
-                                              "temperature_c", (json_int_t)g[i].temperature_c, "job",
-                                              job_or_null(gpu_holder(&d->cluster, node, (int)i))));
+    for (size_t i = 0; i < b->gpus.count && i < NODE_GPUS_MAX; i++) {
+        json_t *gpu = json_pack("{s:I, s:I, s:I, s:I}", "utilisation_pct", (json_int_t)g[i].utilisation_pct, "memory_used_mib",
+                                (json_int_t)g[i].memory_used_mib, "power_w", (json_int_t)g[i].power_w, "temperature_c",
+                                (json_int_t)g[i].temperature_c);
+        add_holder(gpu, &d->cluster, node, (int)i);
+        json_array_append_new(gpus, gpu);
+    }
     return gpus;
 }
 

@@ -6,44 +6,53 @@
 #include "scheduler/queue_json.h"
 #include "scheduler/view.h"
 
-struct queue_sums { int64_t entitled, waiting_gpus; int running, pending; };
+struct queue_sums {
+    const int64_t *entitled;   /* by queue, as the next three */
+    int64_t *waiting_gpus;
+    int *running, *pending;
+    struct type_sums of[GPU_TYPES_MAX];
+};
 
-static struct queue_sums *sum_up(const struct cluster *c, struct arena *arena) {
-    struct queue_sums *sums = arena_array(arena, (size_t)c->queue_count, sizeof *sums);
-    const int64_t *entitled = share_entitlements(c, arena);
-    for (int32_t q = 0; q < c->queue_count; q++)
-        sums[q].entitled = entitled[q];
+static void sums_init(struct queue_sums *s, const struct cluster *c, struct arena *arena) {
+    size_t count = (size_t)c->queue_count;
+    *s = (struct queue_sums){.entitled = share_entitlements(c, 0, arena),
+                             .waiting_gpus = arena_array(arena, count, sizeof *s->waiting_gpus),
+                             .running = arena_array(arena, count, sizeof *s->running),
+                             .pending = arena_array(arena, count, sizeof *s->pending)};
+    for (int32_t t = 1; t < c->gpu_type_count; t++)
+        s->of[t] = (struct type_sums){share_entitlements(c, t, arena), arena_array(arena, count, sizeof *s->of[t].waiting)};
+}
+
+static void sum_up(struct queue_sums *s, const struct cluster *c, struct arena *arena) {
+    sums_init(s, c, arena);
     for (int i = 0; i < c->job_count; i++) {
         const struct job *j = c->jobs[i];
         bool live = job_state_holds_gpus((int)j->state), over = job_state_is_final((int)j->state);
+        int64_t waiting = live || over ? 0 : (int64_t)j->gpus * array_waiting(j);
+        uint32_t types = waiting ? node_filter_types(c, j->filter) & ~1u : 0;
         for (int32_t q = j->queue; q >= 0 && !over; q = c->queues[q].parent) {
-            sums[q].running += live;
-            sums[q].pending += live ? 0 : array_waiting(j);
-            sums[q].waiting_gpus += live ? 0 : (int64_t)j->gpus * array_waiting(j);
+            s->running[q] += live;
+            s->pending[q] += live ? 0 : array_waiting(j);
+            s->waiting_gpus[q] += waiting;
+            for (uint32_t left = types; left; left &= left - 1)
+                s->of[__builtin_ctz(left)].waiting[q] += waiting;
         }
     }
-    return sums;
 }
 
 static int64_t positive(int64_t n) { return n > 0 ? n : 0; }
 
-/* What the guarantee promises of that which waits. */
-static int64_t owed(int64_t guarantee, int64_t used, int64_t waiting) {
-    int64_t left = positive(guarantee - used);
-    return waiting < left ? waiting : left;
-}
-
 static json_t *queue_json(const struct cluster *c, int32_t i, const struct queue_sums *s) {
     const struct queue *q = &c->queues[i];
-    int64_t guarantee = share_guarantee(c, i);
+    int64_t guarantee = share_guarantee(c, i), waiting = s->waiting_gpus[i];
     return json_pack("{s:s, s:s?, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:b, s:b, s:b, s:o, s:o, s:o}", "name", q->name,
                      "parent", q->parent >= 0 ? c->queues[q->parent].name : NULL, "guarantee", (json_int_t)guarantee, "entitlement",
-                     (json_int_t)s->entitled, "limit", q->limit == NO_LIMIT ? json_null() : json_integer(q->limit), "weight",
+                     (json_int_t)s->entitled[i], "limit", q->limit == NO_LIMIT ? json_null() : json_integer(q->limit), "weight",
                      (json_int_t)q->weight, "used", (json_int_t)q->gpus_used, "borrowed", (json_int_t)positive(q->gpus_used - guarantee),
-                     "waiting_gpus", (json_int_t)s->waiting_gpus, "owed", (json_int_t)owed(guarantee, q->gpus_used, s->waiting_gpus),
-                     "running_jobs", s->running, "pending_jobs", s->pending, "over", q->draining, "evicting", q->evicting, "closed",
+                     "waiting_gpus", (json_int_t)waiting, "owed", (json_int_t)queue_owed(guarantee, q->gpus_used, waiting),
+                     "running_jobs", s->running[i], "pending_jobs", s->pending[i], "over", q->draining, "evicting", q->evicting, "closed",
                      q->closed, "settings", queue_settings_json(c, i), "effective", queue_effective_json(c, i), "gpu_types",
-                     queue_types_json(c, i));
+                     queue_types_json(c, i, s->of));
 }
 
 static json_t *types_json(const struct cluster *c) {
@@ -70,7 +79,7 @@ static int32_t add_page(const struct cluster *c, const int32_t *order, int64_t f
             continue;
         if (json_array_size(queues) == QUEUE_ROWS_MAX || bytes > QUEUE_BYTES_MAX)
             return i;
-        json_t *row = queue_json(c, order[i], &sums[order[i]]);
+        json_t *row = queue_json(c, order[i], sums);
         bytes += queue_row_bytes(row);
         json_array_append_new(queues, row);
     }
@@ -80,13 +89,14 @@ static int32_t add_page(const struct cluster *c, const int32_t *order, int64_t f
 json_t *view_queues(const struct musterd *d, const struct view *view) {
     const struct cluster *c = &d->cluster;
     struct arena arena = {0};
-    const struct queue_sums *sums = sum_up(c, &arena);
+    struct queue_sums sums;
     json_t *queues = json_array();
+    sum_up(&sums, c, &arena);
     int32_t *order = arena_array(&arena, (size_t)c->queue_count, sizeof *order);
     for (int32_t i = 0; i < c->queue_count; i++)
         order[i] = i;
     qsort_r(order, (size_t)c->queue_count, sizeof *order, by_name, c->queues);
-    int32_t next = add_page(c, order, view->from, sums, queues);
+    int32_t next = add_page(c, order, view->from, &sums, queues);
     arena_release(&arena);
     return json_pack("{s:o, s:I, s:o, s:o}", "queues", queues, "gpus_total", (json_int_t)cluster_gpu_count(c), "gpu_types", types_json(c),
                      "next", next ? json_integer(next) : json_null());

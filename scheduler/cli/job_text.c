@@ -22,6 +22,17 @@ const char *job_id_text(const json_t *job, char *buffer, size_t size) {
     return buffer;
 }
 
+const char *job_ids_text(const json_t *jobs, const char *separator, char *buffer, size_t size) {
+    size_t used = 0, i;
+    json_t *job;
+    buffer[0] = '\0';
+    json_array_foreach(jobs, i, job) {
+        char id[64];
+        text_append(buffer, size, &used, "%s%s", i ? separator : "", job_id_text(job, id, sizeof id));
+    }
+    return buffer;
+}
+
 /* Of an array whose elements wait, they too: "12[3-99%8]". */
 static const char *job_list_id_text(const json_t *job, char *buffer, size_t size) {
     const json_t *array = json_object_get(job, "array");
@@ -238,11 +249,12 @@ static void print_eviction(const json_t *past, FILE *out) {
     print_field(out, "", "%s", row_text(past, "plan"));
 }
 
-static bool was_resized(const json_t *past) { return !strcmp(row_text(past, "cause"), "RESIZED"); }
+static bool was_evicted(const json_t *past) { return !row_has(past, "cause"); }
 
 static void print_resize(const json_t *past, FILE *out) {
     char time[16];
-    print_field(out, "resized", "%s: %s (rule: %s)", print_time_of_day(row_int(past, "ms", 0), time, sizeof time), row_text(past, "text"),
+    const char *what = strcmp(row_text(past, "cause"), "MOVED") ? "resized" : "moved";
+    print_field(out, what, "%s: %s (rule: %s)", print_time_of_day(row_int(past, "ms", 0), time, sizeof time), row_text(past, "text"),
                 row_text(past, "plan"));
 }
 
@@ -253,12 +265,12 @@ void job_print_past(const json_t *job, FILE *out) {
     double lost = 0;
     json_array_foreach(evictions, i, past) {
         lost += row_real(past, "gpu_seconds_lost", 0);
-        count += !was_resized(past);
+        count += was_evicted(past);
     }
     if (count)
         print_field(out, "evicted", "%zu time%s, %.4g GPU seconds of work lost", count, count == 1 ? "" : "s", lost);
     json_array_foreach(evictions, i, past)
-        (was_resized(past) ? print_resize : print_eviction)(past, out);
+        (was_evicted(past) ? print_eviction : print_resize)(past, out);
 }
 
 void jobs_print(const json_t *document, int64_t now_ms, FILE *out) {

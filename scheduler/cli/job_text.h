@@ -13,6 +13,8 @@ enum { JOB_EXIT_TIME_LIMIT = 124, JOB_EXIT_NOT_LAUNCHED = 125, JOB_EXIT_SIGNAL =
 
 /* "12", of an element "12[7]". Returns buffer. */
 const char *job_id_text(const json_t *job, char *buffer, size_t size);
+/* "12,48[1]": of each in the list. */
+const char *job_ids_text(const json_t *jobs, const char *separator, char *buffer, size_t size);
 bool job_is_ref(const json_t *job, int64_t ref);   /* whether it is the one that is named so */
 const char *job_state_text(const json_t *job);
 bool job_is_over(const json_t *job);

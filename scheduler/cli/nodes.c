@@ -8,6 +8,7 @@
 #include "scheduler/cli/command.h"
 #include "scheduler/cli/done.h"
 #include "scheduler/cli/format.h"
+#include "scheduler/cli/job_text.h"
 #include "scheduler/cli/print.h"
 #include "scheduler/cli/row.h"
 #include "scheduler/cli/views.h"
@@ -39,7 +40,7 @@ void nodes_print(const json_t *document, FILE *out) {
                                cpus,
                                text_size_mib(row_int(node, "memory_mib", 0), memory, sizeof memory),
                                row_join(node, "features", ",", features, sizeof features),
-                               row_join(node, "running", ",", running, sizeof running),
+                               job_ids_text(json_object_get(node, "jobs"), ",", running, sizeof running),
                                row_text(node, "reason")};
         table_add(table, cells);
     }
@@ -59,8 +60,8 @@ static void print_gpus(const json_t *node, FILE *out) {
         snprintf(index, sizeof index, "  %" PRId64, row_int(gpu, "index", (int64_t)i));
         snprintf(numa, sizeof numa, "%" PRId64, row_int(gpu, "numa", -1));
         snprintf(island, sizeof island, "%" PRId64, row_int(gpu, "island", 0));
-        if (row_has(gpu, "job"))
-            snprintf(job, sizeof job, "%" PRId64, row_int(gpu, "job", 0));
+        if (row_has(gpu, "holder"))
+            job_id_text(json_object_get(gpu, "holder"), job, sizeof job);
         const char *cells[] = {
             index, row_text(gpu, "type"), text_size_mib(row_int(gpu, "memory_mib", 0), memory, sizeof memory), numa, island,
             job,   row_text(gpu, "nic"), row_text(gpu, "uuid")};
@@ -88,7 +89,7 @@ void node_print(const json_t *node, int64_t now_ms, FILE *out) {
     print_field(out, "version", "%s", row_text(node, "version"));
     if (row_int(node, "last_heard_ms", 0) && now_ms >= row_int(node, "last_heard_ms", 0))
         print_field(out, "heard", "%s ago", text_duration(now_ms - row_int(node, "last_heard_ms", 0), ago, sizeof ago));
-    print_field(out, "jobs", "%s", row_join(node, "running", ", ", text, sizeof text));
+    print_field(out, "jobs", "%s", job_ids_text(json_object_get(node, "jobs"), ", ", text, sizeof text));
     print_gpus(node, out);
 }
 

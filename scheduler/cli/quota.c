@@ -40,7 +40,7 @@ static const struct option_row rows[] = {
     {"drain", 0, OPTION_FLAG, offsetof(struct arguments, drain), NULL,
      "set, apply: accept a limit below what is used now; nothing starts until it fits"},
     {"evict", 0, OPTION_FLAG, offsetof(struct arguments, evict), NULL,
-     "set, apply: ... and stop the fewest, cheapest jobs above it, after a checkpoint"},
+     "set, apply: ... and stop the fewest, cheapest jobs above it, after a checkpoint; elastic ones shrink"},
     {"move-to", 0, OPTION_TEXT, offsetof(struct arguments, move_to), "QUEUE", "delete: its jobs go there"},
     {"file", 'f', OPTION_TEXT, offsetof(struct arguments, file), "FILE", "apply: the queues as they are to be, as export writes them"},
     {"prune", 0, OPTION_FLAG, offsetof(struct arguments, prune), NULL, "apply: delete queues that the file does not name"},

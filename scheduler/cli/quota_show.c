@@ -6,6 +6,7 @@
 
 #include "common/queue_spec.h"
 #include "common/text.h"
+#include "scheduler/cli/job_text.h"
 #include "scheduler/cli/print.h"
 #include "scheduler/cli/row.h"
 #include "scheduler/cli/views.h"
@@ -82,12 +83,23 @@ static void add_queue(struct table *table, const json_t *queue, int root, int64_
 
 /* A row a type of GPU, under its queue. */
 static void add_type(struct table *table, const json_t *queue, int root, const json_t *type) {
-    char name[512], limit[32], bar[128], numbers[4][24];
+    char name[512], limit[32], bar[128], numbers[7][24];
     int64_t most = row_int(type, "effective_limit", 0);
     snprintf(name, sizeof name, "%*s- %s", 2 * (depth_of(row_text(queue, "name")) - root), "", row_text(type, "type"));
-    const char *cells[] = {name, number(type, "guarantee", numbers[0]), "", limit_text(type, most, limit, sizeof limit),
-                           number(type, "weight", numbers[1]), number(type, "used", numbers[2]), use_bar(type, most, bar, sizeof bar),
-                           number(type, "borrowed", numbers[3]), "", "", "", "", row_bool(type, "over") ? "over its limit" : ""};
+    const char *entitled = number(type, "entitlement", numbers[0]);
+    const char *cells[] = {name,
+                           number(type, "guarantee", numbers[1]),
+                           row_has(type, "entitlement") ? entitled : "",
+                           limit_text(type, most, limit, sizeof limit),
+                           number(type, "weight", numbers[2]),
+                           number(type, "used", numbers[3]),
+                           use_bar(type, most, bar, sizeof bar),
+                           number(type, "borrowed", numbers[4]),
+                           number(type, "waiting_gpus", numbers[5]),
+                           number(type, "owed", numbers[6]),
+                           "",
+                           "",
+                           row_bool(type, "over") ? "over its limit" : ""};
     table_add(table, cells);
 }
 
@@ -149,24 +161,32 @@ static const char *changes_text(const json_t *changes, bool is_new, char *buffer
     return buffer;
 }
 
-static void print_over(const json_t *over, FILE *out) {
-    const char *type = row_text(over, "gpu_type");
-    char text[4096], safe[4096];
+/* "; evicted, after a checkpoint: job 4 (bob, 4 GPUs), 12[7] (eve, 2 GPUs)": those of one fate. */
+static bool print_fate(const json_t *over, const char *fate, const char *said, FILE *out) {
+    char text[4096], safe[4096], id[64], left[32];
     size_t used = 0, i;
     json_t *job;
-    bool evicted = false;
     json_array_foreach(json_object_get(over, "jobs"), i, job) {
-        evicted |= !strcmp(row_text(job, "fate"), "evicted");
-        text_append(text, sizeof text, &used, "%s%" PRId64 " (%s, %" PRId64 " GPUs)", i ? ", " : "", row_int(job, "id", 0),
-                    row_text(job, "user"), row_int(job, "gpus", 0));
+        bool resized = row_int(job, "gpus_left", 0) && row_int(job, "gpus_left", 0) != row_int(job, "gpus", 0);
+        if (strcmp(row_text(job, "fate"), fate))
+            continue;
+        snprintf(left, sizeof left, resized ? " -> %" PRId64 : "", row_int(job, "gpus_left", 0));
+        text_append(text, sizeof text, &used, "%s%s (%s, %" PRId64 "%s GPUs)", used ? ", " : "", job_id_text(job, id, sizeof id),
+                    row_text(job, "user"), row_int(job, "gpus", 0), left);
     }
-    fprintf(out, "  over: uses %" PRId64 " GPUs%s%s of %" PRId64 "; ", row_int(over, "used", 0), *type ? " of " : "", type,
+    if (used)
+        fprintf(out, "; %s: job %s", said, print_safe(text, safe, sizeof safe));
+    return used > 0;
+}
+
+static void print_over(const json_t *over, FILE *out) {
+    const char *type = row_text(over, "gpu_type");
+    fprintf(out, "  over: uses %" PRId64 " GPUs%s%s of %" PRId64, row_int(over, "used", 0), *type ? " of " : "", type,
             row_int(over, "limit", 0));
-    if (!used)
-        fprintf(out, "no job of it can be stopped\n");
-    else
-        fprintf(out, "%s: job %s\n", evicted ? "evicted, after a checkpoint" : "drained, may run to its end",
-                print_safe(text, safe, sizeof safe));
+    bool any = print_fate(over, "resized", "goes on with less, after a checkpoint", out);
+    any |= print_fate(over, "evicted", "evicted, after a checkpoint", out);
+    any |= print_fate(over, "drained", "drained, may run to its end", out);
+    fprintf(out, any ? "\n" : "; no job of it can be stopped\n");
 }
 
 static void print_effective(const json_t *effective, FILE *out) {

@@ -40,8 +40,8 @@ static void add_gpu(struct table *table, const json_t *node, const json_t *gpu, 
     snprintf(use, sizeof use, "%" PRId64 "%%", row_int(gpu, "utilisation_pct", 0));
     snprintf(power, sizeof power, "%" PRId64 " W", row_int(gpu, "power_w", 0));
     snprintf(temperature, sizeof temperature, "%" PRId64 " C", row_int(gpu, "temperature_c", 0));
-    if (row_int(gpu, "job", 0))
-        snprintf(job, sizeof job, "%" PRId64, row_int(gpu, "job", 0));
+    if (row_has(gpu, "holder"))
+        job_id_text(json_object_get(gpu, "holder"), job, sizeof job);
     const char *cells[] = {row_text(node, "name"),
                            name,
                            job,

@@ -330,7 +330,7 @@ static int cancel(struct cluster *c, struct job *j, const char *cannot, int64_t 
     case JOB_NODE_LOST:
     case JOB_STATE_COUNT: break;
     }
-    return error_set(err, ERR_CONFLICT, "job %lld has already ended: %s", (long long)j->id, job_state_name((int)j->state));
+    return error_set(err, ERR_CONFLICT, "job %s has already ended: %s", job_name(c, j->id).text, job_state_name((int)j->state));
 }
 
 static int32_t cancel_waiting(struct cluster *c, struct job *array, const struct array_set *set, bool whole, int64_t now_ms) {

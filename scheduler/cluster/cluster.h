@@ -265,6 +265,7 @@ struct demand {
     enum topology_level topology, prefer;
     int32_t filter;
     bool preemptible, compact, exclusive;
+    uint32_t barred;            /* types of GPU that a search keeps it from; 0 in what makes two jobs equal */
 };
 
 /* Of one user (where the queue's policy is not fair: of all, under account 0); ready to start: no dependency left, not cooling down. */
@@ -347,6 +348,8 @@ struct cluster_index {
     int64_t gpus_by_type[GPU_TYPES_MAX];
     struct user_counts users;   /* of each queue and what is above it */
     bool typed_limits;          /* some queue has a limit by type of GPU */
+    uint32_t typed_shares;      /* bit t: some queue has a guarantee or a weight of type t: it is divided by itself (policy/share.h) */
+    const struct job *newcomer; /* soft: it asks what would become of it, and is in no list; NULL */
     bool user_limits;           /* some queue has a limit of running jobs by user */
     int64_t min_runtime_ms;     /* the least that a queue may have, by its own setting or by default */
     bool min_runtimes;          /* some queue sets one */

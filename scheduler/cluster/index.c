@@ -463,6 +463,7 @@ void index_count_users(struct cluster *c) {
 
 static void note_limits(struct cluster *c) {
     c->index.typed_limits = c->index.user_limits = c->index.min_runtimes = false;
+    c->index.typed_shares = 0;
     c->index.min_runtime_ms = QUEUE_MIN_RUNTIME_MS;
     for (int32_t i = 0; i < c->queue_count; i++) {
         const struct queue *q = &c->queues[i];
@@ -470,8 +471,11 @@ static void note_limits(struct cluster *c) {
         c->index.min_runtimes |= !q->deleted && q->min_runtime_ms;
         if (!q->deleted && q->min_runtime_ms && q->min_runtime_ms < c->index.min_runtime_ms)
             c->index.min_runtime_ms = q->min_runtime_ms;
-        for (int32_t t = 1; t < c->gpu_type_count; t++)
-            c->index.typed_limits |= !q->deleted && q->typed_set >> t & 1 && q->typed[t].limit != NO_LIMIT;
+        for (int32_t t = 1; t < c->gpu_type_count && !q->deleted; t++) {
+            bool is_set = q->typed_set >> t & 1;
+            c->index.typed_limits |= is_set && q->typed[t].limit != NO_LIMIT;
+            c->index.typed_shares |= (uint32_t)(is_set && (q->typed[t].guarantee || q->typed[t].weight)) << t;
+        }
     }
 }
 

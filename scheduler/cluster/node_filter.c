@@ -124,6 +124,7 @@ static void look_at(const struct cluster *c, struct node_filter *f,
                     int32_t node) {
   uint64_t bit = UINT64_C(1) << node % 64;
   reach(f, node);
+  f->types = 0;
   f->nodes[node / 64] &= ~bit;
   if (node_wish_misses(c, &f->wish, node) == WISH_NONE)
     f->nodes[node / 64] |= bit;
@@ -215,6 +216,29 @@ const uint64_t *node_filter_bits(const struct cluster *c, int32_t filter) {
 bool node_filter_passes(const struct cluster *c, int32_t filter, int32_t node) {
   const uint64_t *bits = node_filter_bits(c, filter);
   return !bits || bits[node / 64] >> node % 64 & 1;
+}
+
+static uint32_t types_of_nodes(const struct cluster *c,
+                               const struct node_filter *f) {
+  uint32_t types = 0;
+  for (int32_t w = 0; w < f->words; w++)
+    for (uint64_t left = f->nodes[w]; left; left &= left - 1) {
+      int32_t node = w * 64 + __builtin_ctzll(left);
+      const struct gpu_shape *shape = &c->shapes[c->nodes[node].shape];
+      types |= (uint32_t)(shape->count > 0) << shape->gpu_type;
+    }
+  return types;
+}
+
+uint32_t node_filter_types(const struct cluster *c, int32_t filter) {
+  uint32_t all = 0;
+  if (filter != ALL_NODES) {
+    struct node_filter *f = &c->filters[filter];
+    return f->types = f->types ? f->types : types_of_nodes(c, f);
+  }
+  for (int32_t t = 0; t < c->gpu_type_count; t++)
+    all |= (uint32_t)(c->index.gpus_by_type[t] > 0) << t;
+  return all;
 }
 
 /* ---- names that nobody has ---- */

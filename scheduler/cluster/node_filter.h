@@ -32,6 +32,7 @@ struct node_filter {
   int32_t uses;    /* jobs in memory */
   uint64_t *nodes; /* bit n: node n passes */
   int32_t words;
+  uint32_t types; /* node_filter_types(); 0: to be found */
 };
 
 enum { ALL_NODES = 0, NODE_FILTERS_MAX = 8192 };
@@ -50,6 +51,8 @@ void node_filters_release(struct cluster *c);
 /* NULL: all pass. */
 const uint64_t *node_filter_bits(const struct cluster *c, int32_t filter);
 bool node_filter_passes(const struct cluster *c, int32_t filter, int32_t node);
+/* Types of GPU that the nodes have which pass: bit t. */
+uint32_t node_filter_types(const struct cluster *c, int32_t filter);
 
 /* What of a wish keeps a node out: the first in the order of struct node_wish.
  */

@@ -43,6 +43,32 @@ static int64_t closing_ms(const struct job *j) {
     return j->queued_ms + (patience_ms > HOUR_MS ? patience_ms : HOUR_MS);
 }
 
+/* What others may not take: the holders of its GPUs leave it more than that. */
+static struct placement rest_of(struct pass *p, const struct placement *where) {
+    const struct standings *s = &p->standings;
+    struct placement rest = *where;
+    standings_link_nodes(&p->standings, p->c->node_count, p->arena);
+    rest.tasks = arena_array(p->arena, (size_t)where->task_count, sizeof *rest.tasks);
+    for (int32_t i = 0; i < where->task_count; i++) {
+        struct task *t = &rest.tasks[i];
+        *t = where->tasks[i];
+        for (int32_t k = s->node_tasks[t->node]; k < s->node_tasks[t->node + 1]; k++)
+            if (s->tasks[k].task->gpus & t->gpus) {
+                t->cpus -= s->tasks[k].task->cpus;
+                t->memory_mib -= s->tasks[k].task->memory_mib;
+            }
+        t->cpus = t->cpus > 0 ? t->cpus : 0;
+        t->memory_mib = t->memory_mib > 0 ? t->memory_mib : 0;
+    }
+    return rest;
+}
+
+static void add(struct pass *p, const struct job *j, const struct demand *d, const struct placement *where, int64_t expected_ms) {
+    p->ahead[p->ahead_count++] = (struct ahead){.job = j->id, .queue = j->queue, .where = where, .rest = rest_of(p, where),
+                                                .expected_ms = expected_ms, .closing_ms = closing_ms(j),
+                                                .standing = standing_of(&p->standings, d)};
+}
+
 void ahead_open(struct pass *p) {
     p->ahead = arena_array(p->arena, AHEAD_MAX, sizeof *p->ahead);
     p->default_ms = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *p->default_ms);
@@ -59,8 +85,7 @@ void ahead_open(struct pass *p) {
             continue;
         }
         struct demand d = job_demand(p->c, j);
-        p->ahead[p->ahead_count++] = (struct ahead){.job = r->job, .queue = j->queue, .where = &r->placement, .expected_ms = r->expected_ms,
-                                                    .closing_ms = closing_ms(j), .standing = standing_of(&p->standings, &d)};
+        add(p, j, &d, &r->placement, r->expected_ms);
     }
 }
 
@@ -79,14 +104,22 @@ static bool binds(const struct pass *p, const struct ahead *a, const struct dema
     return a->expected_ms == INT64_MAX || p->now_ms + (d->estimate_ms ? d->estimate_ms : p->default_ms[d->queue]) > a->expected_ms;
 }
 
+static void block(struct pass *p, struct ahead *a, const struct placement *what) {
+    if (a->blocked == what)
+        return;
+    if (a->blocked)
+        room_keep_ahead(&p->room, a->blocked, false);
+    if (what)
+        room_keep_ahead(&p->room, what, true);
+    a->blocked = what;
+}
+
 void ahead_bind(struct pass *p, const struct demand *d, struct standing standing, int64_t job) {
     p->ahead_keeper = 0;
     for (int32_t i = 0; i < p->ahead_count; i++) {
         struct ahead *a = &p->ahead[i];
         bool blocked = d && binds(p, a, d, standing, job);
-        if (blocked != a->blocked)
-            room_keep_ahead(&p->room, a->where, blocked);
-        a->blocked = blocked;
+        block(p, a, blocked ? &a->rest : NULL);
         if (blocked)
             p->ahead_keeper = a->job;
     }
@@ -94,10 +127,8 @@ void ahead_bind(struct pass *p, const struct demand *d, struct standing standing
 
 void ahead_close(struct pass *p) {
     for (int32_t i = 0; i < p->ahead_count; i++)
-        if (!p->ahead[i].blocked && !p->ahead[i].over) {
-            room_keep_ahead(&p->room, p->ahead[i].where, true);
-            p->ahead[i].blocked = true;
-        }
+        if (!p->ahead[i].over)
+            block(p, &p->ahead[i], p->ahead[i].where);
 }
 
 bool ahead_has(const struct pass *p, int64_t job) {
@@ -114,10 +145,11 @@ void ahead_over(struct pass *p, int64_t job) {
 
 /* ---- calling in loans ---- */
 
+/* Its GPUs; or, without any itself, the cores and memory beside them. */
 static bool holds_some_of(const struct job *j, const struct placement *where) {
     for (int32_t i = 0; i < where->task_count; i++) {
         const struct task *t = job_task_on(j, where->tasks[i].node);
-        if (t && t->state != TASK_ENDED && t->gpus & where->tasks[i].gpus)
+        if (t && t->state != TASK_ENDED && (t->gpus & where->tasks[i].gpus || !j->gpus))
             return true;
     }
     return false;
@@ -151,31 +183,51 @@ static bool is_closed(const struct pass *p, const struct ahead *a) {
     return p->now_ms >= a->closing_ms && cluster_job(p->c, a->job)->listed == LISTED_READY;
 }
 
-static bool call_in(struct pass *p, const struct ahead *a) {
-    size_t mark = room_mark(&p->room);
-    int32_t loans = 0;
-    preempt_give_what_goes(p);
-    for (int32_t i = 0; i < p->standings.count; i++)
-        if (is_on_loan(p, a, &p->standings.runners[i])) {
-            room_give(&p->room, p->standings.runners[i].job);
-            loans++;
-        }
-    bool can = loans && can_start(p, a);
-    room_rollback(&p->room, mark);
+/* The last that started first: as many of those without GPUs as it takes. False: not even all are enough. */
+static bool call_in_beside_gpus(struct pass *p, const struct ahead *a, bool *called) {
+    bool can = can_start(p, a);
+    for (int32_t i = p->standings.count - 1; i >= 0 && !can; i--) {
+        const struct runner *k = &p->standings.runners[i];
+        if (k->gpus || !is_on_loan(p, a, k))
+            continue;
+        called[i] = true;
+        room_give(&p->room, k->job);
+        can = can_start(p, a);
+    }
     return can;
 }
 
-static int64_t gpus_on_loan(const struct pass *p, const struct ahead *a) {
+/* Whom, by runner; NULL: nobody, or the place would not be free even then. */
+static const bool *call_in(struct pass *p, const struct ahead *a) {
+    bool *called = arena_array(p->arena, (size_t)p->standings.count, sizeof *called), any = false;
+    size_t mark = room_mark(&p->room);
+    preempt_give_what_goes(p);
+    for (int32_t i = 0; i < p->standings.count; i++) {
+        called[i] = p->standings.runners[i].gpus && is_on_loan(p, a, &p->standings.runners[i]);
+        if (called[i])
+            room_give(&p->room, p->standings.runners[i].job);
+    }
+    bool can = call_in_beside_gpus(p, a, called);
+    room_rollback(&p->room, mark);
+    for (int32_t i = 0; i < p->standings.count; i++)
+        any |= called[i];
+    return can && any ? called : NULL;
+}
+
+static int64_t gpus_on_loan(const struct pass *p, const bool *called) {
     int64_t gpus = 0;
     for (int32_t i = 0; i < p->standings.count; i++)
-        gpus += is_on_loan(p, a, &p->standings.runners[i]) ? p->standings.runners[i].gpus : 0;
+        gpus += called[i] ? p->standings.runners[i].gpus : 0;
     return gpus;
 }
 
 void ahead_note_due(struct pass *p) {
     ahead_bind(p, NULL, (struct standing){0}, 0);
+    size_t mark = room_mark(&p->room);
+    preempt_give_what_goes(p);
     for (int32_t i = 0; i < p->ahead_count; i++)
         p->ahead[i].is_due = is_closed(p, &p->ahead[i]) && can_start(p, &p->ahead[i]);   /* who started there would be called in at once */
+    room_rollback(&p->room, mark);
 }
 
 void ahead_call_in(struct pass *p) {
@@ -183,20 +235,21 @@ void ahead_call_in(struct pass *p) {
     for (int32_t i = 0; i < p->ahead_count; i++) {
         const struct ahead *a = &p->ahead[i];
         const struct job *j = cluster_job(p->c, a->job);
-        if (!is_closed(p, a) || !call_in(p, a))
+        const bool *called = is_closed(p, a) ? call_in(p, a) : NULL;
+        if (!called)
             continue;
         int64_t job = plan_reserve(p, j, a->where, KEPT_BY_PLAN, p->now_ms);
-        struct plan_account account = {"loan", placement_gpus(a->where), gpus_on_loan(p, a)};
+        struct plan_account account = {"loan", placement_gpus(a->where), gpus_on_loan(p, called)};
         for (int32_t k = 0; k < p->standings.count; k++) {
             struct runner *loan = &p->standings.runners[k];
-            if (!is_on_loan(p, a, loan))
+            if (!called[k])
                 continue;
             struct event *e = plan_stop(p, loan->job, STOP_PREEMPTED, p->now_ms + loan->job->grace_ms, job);
             plan_tell(e, &account);
             plan_text(p, e,
-                      "loan: job %lld started where job %lld, which had waited for too long by then, was to start next; that one has "
+                      "loan: job %s started where job %s, which had waited for too long by then, was to start next; that one has "
                       "waited for %lld minutes, and all of its place can be free now",
-                      (long long)loan->job->id, (long long)job, (long long)((p->now_ms - j->queued_ms) / 60000));
+                      job_name(p->c, loan->job->id).text, plan_job_name(p, job).text, (long long)((p->now_ms - j->queued_ms) / 60000));
             loan->going = true;
             standings_update(&p->standings, loan->job->queue);
         }
@@ -222,53 +275,56 @@ static struct leaver leaver_of(const struct pass *p, const struct runner *k) {
     return (struct leaver){k, guess_ms > p->now_ms ? guess_ms : p->now_ms + HOUR_MS, false};
 }
 
-/* By their ends. Once a pass. */
-static void collect_leavers(struct pass *p) {
-    if (p->leavers)
-        return;
-    p->leavers = arena_array(p->arena, (size_t)p->standings.count, sizeof *p->leavers);
+/* Once a pass. */
+static const struct leaver_list *leavers_of(struct pass *p, bool without_gpus) {
+    struct leaver_list *l = &p->leavers[without_gpus];
+    if (l->items)
+        return l;
+    l->items = arena_array(p->arena, (size_t)p->standings.count, sizeof *l->items);
     for (int32_t i = 0; i < p->standings.count; i++)
-        if (p->standings.runners[i].gpus && !p->standings.runners[i].going)
-            p->leavers[p->leaver_count++] = leaver_of(p, &p->standings.runners[i]);
-    qsort(p->leavers, (size_t)p->leaver_count, sizeof *p->leavers, by_end);
+        if ((p->standings.runners[i].gpus || without_gpus) && !p->standings.runners[i].going)
+            l->items[l->count++] = leaver_of(p, &p->standings.runners[i]);
+    qsort(l->items, (size_t)l->count, sizeof *l->items, by_end);
+    return l;
 }
 
-static bool fits_without(struct pass *p, int32_t count, const struct job *j, const struct demand *d, struct placement *where) {
+static bool fits_without(struct pass *p, const struct leaver_list *l, int32_t count, const struct job *j, const struct demand *d,
+                         struct placement *where) {
     size_t mark = room_mark(&p->room);
     for (int32_t i = 0; i < count; i++)
-        if (!p->leavers[i].runner->going)
-            room_give(&p->room, p->leavers[i].runner->job);
+        if (!l->items[i].runner->going)
+            room_give(&p->room, l->items[i].runner->job);
     bool fits = share_admits(&p->room, j->queue, d->gpus, j->preemptible) && place_gang(&p->room, d, where);
     room_rollback(&p->room, mark);
     return fits;
 }
 
 /* The fewest leavers, in the order of their ends, that make room: more never fit worse, hence the bisection. -1: not even all. */
-static int32_t find_first(struct pass *p, const struct job *j, const struct demand *d, struct placement *where) {
-    int32_t low = 0, high = p->leaver_count;
-    if (!fits_without(p, high, j, d, where))
+static int32_t find_first(struct pass *p, const struct leaver_list *l, const struct job *j, const struct demand *d,
+                          struct placement *where) {
+    int32_t low = 0, high = l->count;
+    if (!fits_without(p, l, high, j, d, where))
         return -1;
     while (low < high) {
         int32_t middle = low + (high - low) / 2;
-        if (fits_without(p, middle, j, d, where))
+        if (fits_without(p, l, middle, j, d, where))
             high = middle;
         else
             low = middle + 1;
     }
-    fits_without(p, high, j, d, where);
+    fits_without(p, l, high, j, d, where);
     return high;
 }
 
 /* When the last of those who hold some of it will be gone. */
-static int64_t free_ms(const struct pass *p, int32_t leavers, const struct placement *where) {
+static int64_t free_ms(const struct pass *p, const struct leaver_list *l, int32_t count, const struct placement *where) {
     int64_t at_ms = p->now_ms;
-    for (int32_t i = 0; i < leavers; i++) {
-        const struct leaver *l = &p->leavers[i];
-        if (!holds_some_of(l->runner->job, where))
+    for (int32_t i = 0; i < count; i++) {
+        if (!holds_some_of(l->items[i].runner->job, where))
             continue;
-        if (!l->known)
+        if (!l->items[i].known)
             return INT64_MAX;
-        at_ms = l->end_ms > at_ms ? l->end_ms : at_ms;
+        at_ms = l->items[i].end_ms > at_ms ? l->items[i].end_ms : at_ms;
     }
     return at_ms;
 }
@@ -281,22 +337,25 @@ bool ahead_keep(struct pass *p, const struct job *j, const struct demand *d) {
     if (!ahead_may_keep(p) || ahead_has(p, j->id))
         return true;
     p->ahead_tries--;
-    collect_leavers(p);
     ahead_close(p);   /* two must not wait for the same GPUs */
     size_t mark = room_mark(&p->room);
     preempt_give_what_goes(p);
-    int32_t needed = find_first(p, j, &least, where);
+    const struct leaver_list *l = leavers_of(p, false);
+    int32_t needed = find_first(p, l, j, &least, where);
+    if (needed < 0)   /* cores or memory bind that jobs without GPUs hold */
+        needed = find_first(p, l = leavers_of(p, true), j, &least, where);
     room_rollback(&p->room, mark);
     if (needed < 0)
         return !p->leases_given;
-    int64_t expected_ms = free_ms(p, needed, where);
+    int64_t expected_ms = free_ms(p, l, needed, where);
     plan_reserve(p, j, where, KEPT_AHEAD, expected_ms);
-    p->ahead[p->ahead_count++] = (struct ahead){.job = j->id, .queue = j->queue, .where = where, .expected_ms = expected_ms,
-                                                .closing_ms = closing_ms(j), .standing = standing_of(&p->standings, d)};
+    add(p, j, d, where, expected_ms);
     return true;
 }
 
-bool ahead_keeper_is_due(const struct pass *p) {
+bool ahead_keeper_may_let_go(const struct pass *p) {
+    if (p->ahead_keeper && p->leases_given)
+        return true;
     for (int32_t i = 0; i < p->ahead_count; i++)
         if (p->ahead[i].is_due && p->ahead[i].job == p->ahead_keeper)
             return true;

@@ -26,9 +26,9 @@ bool ahead_has(const struct pass *p, int64_t job);   /* is a place kept ahead fo
 void ahead_over(struct pass *p, int64_t job);
 /* The job that keeps something from the one that the room is bound for; 0: none. */
 int64_t ahead_keeper(const struct pass *p);
-/* And could start on it now: if what this plan starts bars him, it keeps nothing from anybody any more. */
-bool ahead_keeper_is_due(const struct pass *p);
-/* Which jobs could start on what is kept for them, as the room is now: nobody else starts there. */
+/* Will it keep less in the next decision? What this plan starts may hold some of the place, and bar the job from it, if it could start. */
+bool ahead_keeper_may_let_go(const struct pass *p);
+/* Which jobs could start on what is kept for them, now or when those have left that are leaving: nobody else starts there. */
 void ahead_note_due(struct pass *p);
 /* Stops what stands on loan where all else is free. */
 void ahead_call_in(struct pass *p);

@@ -53,7 +53,7 @@ static void fail_broken(struct pass *p) {
             if (j->after[a].broken) {
                 struct event *e = plan_add(p, EVENT_JOB_FAIL, j->id);
                 e->other = j->after[a].job;
-                plan_text(p, e, "job %lld was to complete before it, and did not", (long long)j->after[a].job);
+                plan_text(p, e, "job %s was to complete before it, and did not", job_name(p->c, j->after[a].job).text);
                 break;
             }
     }
@@ -105,7 +105,8 @@ static void mark_stopped(struct pass *p) {
 /* ---- 3. reservations ---- */
 
 static bool is_usable(const struct pass *p, const struct job *j, const struct placement *kept) {
-    if (!j->preemptible && share_over_guarantee(p->c, p->room.queue_fixed, j->queue, placement_gpus(kept)) >= 0)
+    if (!j->preemptible && (share_over_guarantee(p->c, p->room.queue_fixed, j->queue, placement_gpus(kept)) >= 0 ||
+                            !type_guarantee_admits(&p->room, j->queue, kept)))
         return false;
     return place_is_free(&p->room, kept) && type_limit_admits(&p->room, j->queue, kept) &&
            share_over_limit(p->c, p->room.queue_held, j->queue, placement_gpus(kept)) < 0;
@@ -183,7 +184,7 @@ static bool is_search_due(const struct pass *p, const struct wait_brief *b) {
 
 /* Who is owed GPUs and comes new does not wait for the next time. */
 static bool may_search(const struct pass *p, const struct wait_brief *b, struct standing standing) {
-    bool at_once = standing.band == BAND_GUARANTEED && b->searched_ms == INT64_MIN;
+    bool at_once = band_is_guaranteed(standing.band) && b->searched_ms == INT64_MIN;
     return p->c->index.search_nodes > (at_once ? -NODES_TO_SEARCH : 0);
 }
 
@@ -301,7 +302,7 @@ static const enum look *look_at_classes(struct pass *p) {
 
 /* Nothing but the room itself was in its way: then it is in that of all of its shape. */
 static bool is_unfit(const struct pass *p, const struct demand *d) {
-    return !ahead_keeper(p) && !type_limit_barred(&p->room, d->queue, d->gpus) &&
+    return !ahead_keeper(p) && !type_barred(&p->room, d) &&
            (d->gpus == d->gpus_min || share_admits(&p->room, d->queue, d->gpus, d->preemptible));
 }
 
@@ -337,7 +338,7 @@ static void start_waiting(struct pass *p) {
             order_step(&o, l);
             continue;
         }
-        bool later = may && ahead_keeper_is_due(p), hopeless = out || (may && reason_of_no_place(&probe, p, &k->demand, &why));
+        bool later = may && ahead_keeper_may_let_go(p), hopeless = out || (may && reason_of_no_place(&probe, p, &k->demand, &why));
         if (!hopeless && b->is_gang && ahead_may_keep(p)) {
             later |= !ahead_keep(p, j, &k->demand);
             b->ahead_ms = p->now_ms;
@@ -408,7 +409,7 @@ void policy_decide(struct cluster *c, int64_t now_ms, struct arena *arena, struc
     start_waiting(&p);
     grow_elastic(&p);
     for (int32_t q = 0; q < c->queue_count; q++)
-        c->queues[q].saturated = p.shares.demand[q] > p.shares.entitled[q];
+        c->queues[q].saturated = !p.shares.types && p.shares.of[0].demand[q] > p.shares.of[0].entitled[q];
     user_limit_close(&p);
     if (c->index.gain != c->index.decided_gain || p.look_ms < c->index.look_ms)   /* else those wait on that were looked at before */
         c->index.look_ms = p.look_ms;

@@ -46,6 +46,12 @@ static struct demand demand_of_submission(const struct job_submission *s,
 static int no_type_ever(const struct room *r, const struct demand *d,
                         struct error *err) {
   int32_t queue = d->queue, type = 0;
+  if (!type_limit_barred(r, d->queue, d->gpus))
+    return error_set(err, ERR_NEVER_FITS,
+                     "%d GPUs that can't be taken back: no type of GPU that it "
+                     "may use is guaranteed to queue %s for so many; submit it "
+                     "as preemptible",
+                     d->gpus, r->c->queues[queue].name);
   type_limit_name(r, d->queue, type_limit_barred(r, d->queue, d->gpus), &queue,
                   &type);
   return error_set(
@@ -141,7 +147,7 @@ static int check_place(struct cluster *c, const struct demand *d,
   room_open(&room, c, &arena);
   room_vary(&room, &room, ROOM_EMPTY | ROOM_WITHOUT_KEEPING | ROOM_ALL_HEALTHY);
   bool fits = place_gang(&room, d, &unused), of_other_types = false;
-  if (!fits && type_limit_barred(&room, d->queue, d->gpus)) {
+  if (!fits && type_barred(&room, d)) {
     room.any_type = true;
     of_other_types = place_gang(&room, d, &unused);
     room.any_type = false;

@@ -1,5 +1,5 @@
-/* `quota set --evict`: queues that an admin put below what they use are brought down to it, by stopping the fewest jobs that suffice, and
- * among those the cheapest. What is stopping anyway counts as gone. */
+/* `quota set --evict`: queues that an admin put below what they use are brought down to it, by what elastic jobs can spare, who go on with
+ * less; then by stopping the fewest jobs that suffice. Of each kind the cheapest. What is stopping anyway counts as gone. */
 #ifndef SCHEDULER_POLICY_EVICT_OVER_H
 #define SCHEDULER_POLICY_EVICT_OVER_H
 
@@ -7,7 +7,11 @@
 
 void evict_over(struct pass *p);
 
-struct eviction { const struct job *job; int32_t queue; };   /* queue: whose limit it is stopped for */
+struct eviction {
+    const struct job *job;
+    int32_t queue;   /* whose limit it is stopped for */
+    int32_t most;    /* it goes on with so many GPUs at most, if there is a place for it; 0: it is evicted */
+};
 
 /* What that would stop, given the queues as they stand in `c`: in the arena. `p`: what it stops already is gone; NULL: nothing is. Returns
  * how many. */

@@ -61,7 +61,7 @@ static bool settle(const struct order *o, struct line_entry *e) {
 /* ---- inside a queue: a heap of classes ---- */
 
 static uint64_t priority_key(const struct wait_brief *b) {
-    return b->policy == QUEUE_POLICY_FIFO || b->policy == QUEUE_POLICY_STRICT ? 0 : (uint64_t)(INT64_MAX - b->priority);
+    return b->policy == QUEUE_POLICY_FIFO || b->policy == QUEUE_POLICY_STRICT ? 0 : (uint64_t)INT64_MAX - (uint64_t)b->priority;
 }
 
 /* account -1: its user has used nothing. */
@@ -323,7 +323,7 @@ static void look_at_head(const struct order *o, struct line *l) {
     uint64_t version = o->p->standings.versions[l->queue];
     if (l->looked_at == head->class && l->looked_version == version)
         return;
-    l->is_guaranteed = standing_of(&o->p->standings, &class_of(o, head)->demand).band == BAND_GUARANTEED;
+    l->is_guaranteed = band_is_guaranteed(standing_of(&o->p->standings, &class_of(o, head)->demand).band);
     l->looked_at = head->class;
     l->looked_version = version;
 }
@@ -377,7 +377,7 @@ bool order_comes_first(const struct order *o, const struct job *j, const struct 
         fill_key(o, &own, j->id, cluster_account_of(c, j->queue, j->uid), entry.key);
         return before(&entry, &l->entries[0]);
     }
-    struct line own = {.queue = j->queue, .is_guaranteed = standing_of(&o->p->standings, &d).band == BAND_GUARANTEED};
+    struct line own = {.queue = j->queue, .is_guaranteed = band_is_guaranteed(standing_of(&o->p->standings, &d).band)};
     int by = by_queue(o, &own, l);
     return by ? by < 0 : d.priority > order_job(o, l)->priority;
 }

@@ -16,13 +16,10 @@ enum { TRIES = 256 };
 void outlook_open(struct outlook_asker *a, struct cluster *c, int64_t now_ms, const struct job *newcomer, const bool *may_use,
                   struct arena *arena) {
     bool counts = newcomer && newcomer->state == JOB_PENDING && !newcomer->after_count;
-    int64_t *waiting = newcomer ? &c->queues[newcomer->queue].gpus_waiting : NULL, before = waiting ? *waiting : 0;
     *a = (struct outlook_asker){.probe.budget = INT32_MAX, .newcomer = newcomer, .may_use = may_use, .tries_left = TRIES};
-    if (counts)
-        *waiting += newcomer->gpus_min;
+    c->index.newcomer = counts ? newcomer : NULL;
     pass_open(&a->pass, c, now_ms, arena, &a->plan);
-    if (waiting)
-        *waiting = before;
+    c->index.newcomer = NULL;
 }
 
 void outlook_close(struct outlook_asker *a) { user_limit_close(&a->pass); }

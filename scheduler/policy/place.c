@@ -565,7 +565,7 @@ bool place_largest(struct room *r, const struct demand *d, int64_t most, struct 
 }
 
 bool place_gang(struct room *r, const struct demand *d, struct placement *out) {
-    room_bar(r, type_limit_barred(r, d->queue, d->gpus));
+    room_bar(r, d->barred | type_barred(r, d));
     bool found = false;
     if (topology_depth((int)d->prefer) > topology_depth((int)d->topology)) {
         struct demand near = *d;

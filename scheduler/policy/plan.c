@@ -32,6 +32,10 @@ void plan_text(struct pass *p, struct event *e, const char *format, ...) {
     e->text = arena_copy(p->arena, text, strlen(text));
 }
 
+static void promise(struct pass *p, const struct job *j, const struct placement *where) {
+    standings_promise(&p->standings, j->queue, j->gpus_min, share_type_of(&p->shares, p->c, where));
+}
+
 void plan_start(struct pass *p, const struct job *j, const struct placement *where) {
     struct event *e = plan_add(p, EVENT_JOB_START, array_job(p, j));
     e->attempt = j->attempt + 1;
@@ -39,8 +43,8 @@ void plan_start(struct pass *p, const struct job *j, const struct placement *whe
     event_placement_from(p->c, where, &e->placement, p->arena);
     room_take(&p->room, j, where);
     user_limit_count(p, j, 1);
-    if (p->standings.promised)
-        standings_promise(&p->standings, j->queue, j->gpus_min);
+    if (p->standings.c)
+        promise(p, j, where);
 }
 
 int64_t plan_reserve(struct pass *p, const struct job *j, const struct placement *where, enum keeping kind, int64_t expected_ms) {
@@ -53,11 +57,11 @@ int64_t plan_reserve(struct pass *p, const struct job *j, const struct placement
     if (kind == KEPT_BY_PLAN) {
         room_keep(&p->room, j, where);
         user_limit_count(p, j, 1);
-        standings_promise(&p->standings, j->queue, j->gpus_min);
+        promise(p, j, where);
     } else if (kind == KEPT_AS_SEAT) {
-        room_block(&p->room, where);
+        room_keep(&p->room, j, where);
         if (job_is_elastic(j))   /* its least goes on being its queue's */
-            standings_promise(&p->standings, j->queue, j->gpus_min);
+            promise(p, j, where);
     }
     return job;
 }
@@ -70,6 +74,16 @@ struct event *plan_stop(struct pass *p, const struct job *j, enum stop_cause cau
     e->deadline_ms = deadline_ms;
     e->other = stop_for;
     return e;
+}
+
+struct job_name plan_job_name(const struct pass *p, int64_t job) {
+    struct job_name name = job_name(p->c, job);
+    for (size_t i = 0; i < p->plan->count; i++) {
+        const struct event *e = &p->plan->decisions[i];
+        if (e->type == EVENT_JOB_ELEMENT && e->job == job)
+            job_ref_text(job_ref(e->other, e->element), name.text);
+    }
+    return name;
 }
 
 void plan_tell(struct event *stop, const struct plan_account *account) {

@@ -2,6 +2,7 @@
 #ifndef SCHEDULER_POLICY_PLAN_H
 #define SCHEDULER_POLICY_PLAN_H
 
+#include "scheduler/cluster/array.h"
 #include "scheduler/policy/decide.h"
 #include "scheduler/policy/room.h"
 #include "scheduler/policy/standing.h"
@@ -12,13 +13,15 @@ struct ahead {
     const struct placement *where;
     int64_t expected_ms;       /* INT64_MAX: a guess */
     int64_t closing_ms;        /* who starts there from then on does so on loan */
-    bool blocked;              /* in the room now */
+    struct placement rest;     /* without the cpus and the memory of those who hold its GPUs: the others have to leave so much */
+    const struct placement *blocked;   /* in the room now: all of it, or that; NULL: none */
     bool over;                 /* its job has started */
-    bool is_due;               /* it can start there now */
+    bool is_due;               /* it can start there when those have left that are leaving */
     struct standing standing;
 };
 
 struct leaver { const struct runner *runner; int64_t end_ms; bool known; };
+struct leaver_list { struct leaver *items; int32_t count; };   /* by their ends; NULL: nobody has asked yet */
 
 struct pass {
     struct cluster *c;
@@ -36,8 +39,7 @@ struct pass {
     struct ahead *ahead;       /* places kept ahead, by this plan too: ahead.h */
     int32_t ahead_count;
     int32_t ahead_tries;       /* this turn may look for so many more */
-    struct leaver *leavers;    /* by when they are expected to end; NULL: nobody has asked yet */
-    int32_t leaver_count;
+    struct leaver_list leavers[2]; /* ahead.c's: those that hold GPUs; with those that hold none */
     struct victims *victims;   /* memory of the searches for victims; NULL: there was none yet */
     int64_t *default_ms;       /* by queue: how long a job is taken to run that doesn't say */
     int64_t ahead_keeper;      /* whose of them is blocked in the room now; 0: none */
@@ -51,6 +53,8 @@ void plan_start(struct pass *p, const struct job *j, const struct placement *whe
 /* And keeps it in the room; what is kept ahead is not. The number of the job that it is kept for: of an array, its next element's. */
 int64_t plan_reserve(struct pass *p, const struct job *j, const struct placement *where, enum keeping kind, int64_t expected_ms);
 struct event *plan_stop(struct pass *p, const struct job *j, enum stop_cause cause, int64_t deadline_ms, int64_t stop_for);
+/* As its user calls it: also an element of an array that this plan makes a job of its own. */
+struct job_name plan_job_name(const struct pass *p, int64_t job);
 /* What a plan is told by: its rule, the GPUs of the job that it is for (0: it is for none), those of all that it stops. */
 struct plan_account { const char *rule; int64_t asked, taken; };
 void plan_tell(struct event *stop, const struct plan_account *account);

@@ -41,19 +41,19 @@ struct search {
 };
 
 static int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
-static bool is_owed(const struct search *s) { return s->taker.standing.band == BAND_GUARANTEED; }
+static bool is_owed(const struct search *s) { return band_is_guaranteed(s->taker.standing.band); }
 
 /* ---- who may be made to leave ---- */
 
 static bool is_movable(const struct search *s, const struct runner *k) {
     return k->preemptible && k->fresh && !k->going && k->job->state == JOB_RUNNING && k->job->placement.task_count == 1 &&
-           k->gpus > 0 && k->gpus < s->p->shares.node_size;
+           k->gpus > 0 && k->gpus < s->p->shares.of[0].node_size;
 }
 
 /* A queue that asks for no more than is guaranteed to it notices nothing of others. */
 static bool is_undisturbed(const struct search *s, const struct runner *k) {
     const struct shares *shares = &s->p->shares;
-    return k->standing.band == BAND_GUARANTEED && shares->demand[k->queue] <= shares->guaranteed[k->queue];
+    return band_is_guaranteed(k->standing.band) && shares->of[0].demand[k->queue] <= share_covered(shares, k->queue);
 }
 
 static bool may_move(const struct search *s, const struct runner *k) {
@@ -85,6 +85,21 @@ static bool may_shrink(const struct search *s, const struct runner *k, enum righ
     return k->gpus > k->gpus_min && right != RIGHT_NONE && (k->fresh || is_owed(s) || could_evict(s, k, right));
 }
 
+/* Types of GPU that are no use to it: who holds no other need not leave, unless to get its queue below a limit. */
+static uint32_t useless_types(const struct search *s) {
+    if (share_over_limit(s->p->c, s->p->room.queue_used, s->taker.demand->queue, s->taker.demand->gpus) >= 0)
+        return 0;
+    return s->taker.standing.type ? ~(1u << s->taker.standing.type) : s->taker.demand->barred;
+}
+
+static bool is_in_the_way(const struct search *s, const struct runner *k, uint32_t useless) {
+    const struct cluster *c = s->p->c;
+    bool serves = !useless;
+    for (int32_t i = 0; i < k->job->placement.task_count && !serves; i++)
+        serves = !(useless >> c->shapes[c->nodes[k->job->placement.tasks[i].node].shape].gpu_type & 1);
+    return serves;
+}
+
 static enum leaving leaving_of(const struct search *s, const struct runner *k) {
     enum right right = right_over(&s->taker, k);
     bool evicted = may_evict(s, k, right);
@@ -102,9 +117,10 @@ static bool may_lose_all(const struct search *s, const struct runner *k, enum le
 /* False: even with all that may leave there would not be GPUs enough. */
 static bool find_leaving(struct search *s) {
     int64_t gpus = room_index(&s->p->room)->gpus;
+    uint32_t useless = useless_types(s);
     for (int32_t i = 0; i < s->p->standings.count; i++) {
         const struct runner *k = &s->p->standings.runners[i];
-        enum leaving leaving = s->victims.leaving[i] = leaving_of(s, k);
+        enum leaving leaving = s->victims.leaving[i] = is_in_the_way(s, k, useless) ? leaving_of(s, k) : STAYS;
         gpus += may_lose_all(s, k, leaving) ? k->gpus : leaving == SHRINKS ? k->gpus - k->gpus_min : 0;
     }
     return gpus >= s->taker.demand->gpus;
@@ -118,7 +134,7 @@ static struct standing standing_after(struct search *s) {
         victims_at(&s->victims, i)->going = s->victims.leaving[s->victims.items[i]] != SHRINKS;
     for (int32_t i = 0; i < s->victims.count; i++)
         standings_update(&s->p->standings, victims_at(&s->victims, i)->job->queue);
-    struct standing after = standing_of(&s->p->standings, s->taker.demand);
+    struct standing after = standing_anywhere(&s->p->standings, s->taker.demand);
     for (int32_t i = 0; i < s->victims.count; i++)
         victims_at(&s->victims, i)->going = false;
     return after;
@@ -139,7 +155,7 @@ static bool is_right(struct search *s) {
     for (int32_t i = 0; i < s->victims.count; i++) {
         const struct runner *k = victims_at(&s->victims, i);
         enum leaving leaving = s->victims.leaving[s->victims.items[i]];
-        bool is_taken = leaving == IS_EVICTED || (leaving == SHRINKS && !k->fresh && t.standing.band != BAND_GUARANTEED);
+        bool is_taken = leaving == IS_EVICTED || (leaving == SHRINKS && !k->fresh && !band_is_guaranteed(t.standing.band));
         enum right by = is_taken ? right_then(s, &t, k) : RIGHT_NONE;
         right = right && (!is_taken || (by != RIGHT_NONE && by != RIGHT_SPARE));
         measured += right_is_measured(&t, by) ? k->gpus : 0;
@@ -149,7 +165,7 @@ static bool is_right(struct search *s) {
     }
     for (int32_t i = 0; i < s->victims.count; i++)
         standings_update(&s->p->standings, victims_at(&s->victims, i)->job->queue);
-    if (t.standing.band != BAND_GUARANTEED)
+    if (!band_is_guaranteed(t.standing.band))
         right = right && moved <= s->measure && moved_price <= t.waited_ms * t.demand->gpus;
     return right && measured <= s->measure && packed <= right_pack_measure(&t);
 }
@@ -176,6 +192,7 @@ static bool find_seat(struct search *s, struct seat *seat) {
     if (seat->leaving == MOVES)
         d = place_sized(&whole, seat->runner->gpus), d.gpus_min = d.gpus;
     d.compact = true;
+    d.barred = runner_barred(&p->standings, seat->runner);
     return place_largest(&p->room, &d, most < seat->runner->gpus ? most : seat->runner->gpus, &seat->where) &&
            share_admits(&p->room, d.queue, placement_gpus(&seat->where), d.preemptible);
 }
@@ -331,12 +348,23 @@ static const char *seat_text(const struct search *s, const struct runner *k, cha
     return buffer;
 }
 
+/* Of the type by whose guarantee is taken; 0: of all together. */
+static int64_t guarantee_of(const struct cluster *c, int32_t queue, int32_t type) {
+    return type ? queue_quota_of_type(&c->queues[queue], type).guarantee : share_guarantee(c, queue);
+}
+
+/* "8", or "8 H100". */
+static const char *gpus_text(const struct cluster *c, int64_t gpus, int32_t type, char *buffer, size_t size) {
+    snprintf(buffer, size, type ? "%lld %s" : "%lld", (long long)gpus, c->gpu_types[type]);
+    return buffer;
+}
+
 /* " (and others with it 96)", where the plan takes more than the job could alone. */
 static const char *crowd_text(const struct search *s, int64_t taken, char *buffer, size_t size) {
     struct taker alone = s->taker;
     alone.crowd = 0;
     buffer[0] = '\0';
-    if (taken > right_measure(&alone, s->p->shares.node_size) && s->taker.crowd > s->taker.demand->gpus)
+    if (taken > right_measure(&alone, s->p->shares.of[0].node_size) && s->taker.crowd > s->taker.demand->gpus)
         snprintf(buffer, size, " (and others that wait with it %lld)", (long long)s->taker.crowd - s->taker.demand->gpus);
     return buffer;
 }
@@ -349,17 +377,18 @@ static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t t
     const struct runner *k = victims_at(&s->victims, i);
     enum leaving leaving = s->victims.leaving[s->victims.items[i]];
     enum right right = right_over(&s->taker, k);
-    char seat[64], crowd[64];
-    const struct job *taker = s->taker.job;
-    const struct queue *to = &p->c->queues[taker->queue], *from = &p->c->queues[k->job->queue];
+    int32_t type = s->taker.standing.type;
+    char seat[64], crowd[64], of_taker[96], in_use[96];
+    const struct queue *to = &p->c->queues[s->taker.job->queue], *from = &p->c->queues[k->job->queue];
     struct event *e = plan_stop(p, k->job, causes[leaving], p->now_ms + k->job->grace_ms, taker_id);
     plan_text(p, e,
-              "%s: job %lld of queue %s (guaranteed %lld) needs %d GPUs%s; job %lld of queue %s, which uses %lld and is guaranteed %lld, "
+              "%s: job %s of queue %s (guaranteed %s) needs %d GPUs%s; job %s of queue %s, which uses %s and is guaranteed %lld, "
               "%s%s; the plan takes %lld GPUs and about %lld GPU-seconds of work",
-              rule_of(leaving, right), (long long)taker_id, to->name, (long long)share_guarantee(p->c, taker->queue),
-              s->taker.demand->gpus, crowd_text(s, toll.gpus, crowd, sizeof crowd), (long long)k->job->id, from->name,
-              (long long)from->gpus_used,
-              (long long)share_guarantee(p->c, k->job->queue), reason_text(k, leaving, right),
+              rule_of(leaving, right), plan_job_name(p, taker_id).text, to->name,
+              gpus_text(p->c, guarantee_of(p->c, s->taker.job->queue, type), type, of_taker, sizeof of_taker),
+              s->taker.demand->gpus, crowd_text(s, toll.gpus, crowd, sizeof crowd), job_name(p->c, k->job->id).text, from->name,
+              gpus_text(p->c, type ? from->used_by_type[type] : from->gpus_used, type, in_use, sizeof in_use),
+              (long long)guarantee_of(p->c, k->job->queue, type), reason_text(k, leaving, right),
               seat_text(s, k, seat, sizeof seat), (long long)toll.gpus,
               (long long)toll.lost_gpu_s);
     plan_tell(e, &(struct plan_account){rule_of(leaving, right), s->taker.demand->gpus, toll.gpus});
@@ -395,7 +424,13 @@ static bool fits_with_what_goes(struct search *s) {
     return fits;
 }
 
-static bool is_first(const struct pass *p, int32_t queue) { return !p->standings.in_use[queue] && share_guarantee(p->c, queue) > 0; }
+/* Its queue runs nothing, and has a guarantee that the job can use. */
+static bool is_first(const struct pass *p, const struct demand *d) {
+    int64_t guarantee = share_guarantee(p->c, d->queue);
+    for (uint32_t left = p->shares.types & ~node_filter_types(p->c, d->filter); left; left &= left - 1)
+        guarantee -= queue_quota_of_type(&p->c->queues[d->queue], __builtin_ctz(left)).guarantee;
+    return !p->standings.on[0][d->queue].in_use && guarantee > 0;
+}
 
 /* May those be counted with the gang's who stand no worse: is what is free for it free for them, and do they not wait for each other? */
 static bool is_of_crowd(const struct pass *p, const struct wait_brief *b, const struct demand *d, int32_t level) {
@@ -407,7 +442,7 @@ static bool is_of_crowd(const struct pass *p, const struct wait_brief *b, const 
 /* Of what a queue's jobs ask for, what it could use, on ground no worse. */
 static int64_t useful(const struct pass *p, int32_t queue, enum band band, int64_t asked) {
     int64_t under_limit = share_limit(p->c, queue) - p->room.queue_used[queue];
-    int64_t entitled = p->shares.entitled[queue] - p->standings.in_use[queue];
+    int64_t entitled = p->shares.of[0].entitled[queue] - p->standings.on[0][queue].in_use;
     int64_t most = band == BAND_BORROWED ? under_limit : least_of(under_limit, entitled);
     return most <= 0 || queue_closed_by(p->c, queue) >= 0 ? 0 : least_of(asked, most);
 }
@@ -425,35 +460,33 @@ static int64_t crowd_of(const struct pass *p, const struct demand *d, struct sta
 }
 
 static struct taker taker_of(const struct pass *p, const struct job *j, const struct demand *d) {
-    return (struct taker){.c = p->c, .job = j, .demand = d, .standing = standing_of(&p->standings, d),
-                          .waited_ms = p->now_ms - j->queued_ms, .is_first = is_first(p, j->queue)};
+    return (struct taker){.c = p->c, .job = j, .demand = d, .standing = standing_anywhere(&p->standings, d),
+                          .waited_ms = p->now_ms - j->queued_ms, .is_first = is_first(p, d)};
 }
 
 bool preempt_may(const struct pass *p, const struct demand *d) {
-    struct taker t = {.demand = d, .standing = standing_of(&p->standings, d), .is_first = is_first(p, d->queue)};
+    struct taker t = {.demand = d, .standing = standing_of(&p->standings, d), .is_first = is_first(p, d)};
     int32_t over = share_over_limit(p->c, p->room.queue_used, d->queue, d->gpus_min);
     const struct offer *own = &p->standings.offers[d->queue];
     struct offer others = over >= 0 ? standings_offered_within(&p->standings, p->c, over) : p->standings.offered;
     int64_t free = over >= 0 ? p->c->queues[over].limit - p->room.queue_used[over] : p->room.index.gpus;
     free += p->standings.going_gpus;
     others.unguaranteed -= own->unguaranteed;
+    others.of_any_type -= own->of_any_type;
     for (int level = 0; level < JOB_LEVELS; level++)
         others.borrowed[level] -= own->borrowed[level];
     others.spare -= own->spare;
     return d->gpus_min && d->gpus_min <= free + right_bound(&t, &others, own);
 }
 
-bool preempt_for(struct pass *p, const struct job *j, const struct demand *d) {
-    struct demand least = place_sized(d, d->gpus_min);
-    struct search s = {.p = p, .taker = taker_of(p, j, &least)};
-    if (!least.gpus)
-        return false;
+static bool search_on(struct pass *p, const struct job *j, const struct demand *d) {
+    struct search s = {.p = p, .taker = taker_of(p, j, d)};
     bool found = fits_with_what_goes(&s);
     if (!found) {
-        s.split = place_split(&p->room, &least);
-        s.taker.crowd = crowd_of(p, &least, s.taker.standing);
-        s.measure = right_measure(&s.taker, p->shares.node_size);
-        victims_init(&s.victims, p, &least);
+        s.split = place_split(&p->room, d);
+        s.taker.crowd = crowd_of(p, d, s.taker.standing);
+        s.measure = right_measure(&s.taker, p->shares.of[0].node_size);
+        victims_init(&s.victims, p, d);
         size_t mark = room_mark(&p->room);
         preempt_give_what_goes(p);
         found = try_attempts(&s);
@@ -462,4 +495,17 @@ bool preempt_for(struct pass *p, const struct job *j, const struct demand *d) {
     if (found)
         plan_all(&s);
     return found;
+}
+
+/* On the types of GPU where it stands best first: a guarantee of a type is given back in that type. */
+bool preempt_for(struct pass *p, const struct job *j, const struct demand *d) {
+    struct demand least = place_sized(d, d->gpus_min);
+    uint32_t barred[STANDING_WAYS_MAX];
+    int ways = standing_ways(&p->standings, &least, barred);
+    for (int i = 0; i < ways && least.gpus; i++) {
+        least.barred = barred[i] | (d->preemptible ? 0 : type_guarantee_barred(&p->room, d->queue, least.gpus));
+        if (search_on(p, j, &least))
+            return true;
+    }
+    return false;
 }

@@ -119,6 +119,17 @@ static bool limited_by_type(struct reason_probe *probe, struct room *room, const
     return true;
 }
 
+/* Likewise what it and others are guaranteed of it, where the gang can't be taken back. */
+static bool guaranteed_by_type(struct reason_probe *probe, struct room *room, const struct demand *d, int view, struct wait_reason *why) {
+    uint32_t barred = d->preemptible ? 0 : type_guarantee_barred(room, d->queue, d->gpus) & node_filter_types(room->c, d->filter);
+    if (!barred || !fits_in(probe, room, d, view | ROOM_ANY_TYPE))
+        return false;
+    int32_t type = __builtin_ctz(barred);
+    *why = (struct wait_reason){.code = WAIT_QUOTA, .queue = d->queue, .gpu_type = type, .asked = d->gpus,
+                                .limit = queue_quota_of_type(&room->c->queues[d->queue], type).guarantee};
+    return true;
+}
+
 bool reason_of_no_place(struct reason_probe *probe, struct pass *p, const struct demand *asked, struct wait_reason *why) {
     const struct cluster *c = p->c;
     struct room *room = &p->room;
@@ -135,12 +146,13 @@ bool reason_of_no_place(struct reason_probe *probe, struct pass *p, const struct
     }
     anywhere.topology = LEVEL_ANY;
     if (!fits_in(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING)) {
-        if (limited_by_type(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING, why))
+        if (limited_by_type(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING, why) ||
+            guaranteed_by_type(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING, why))
             return true;
         why->code = fits_in(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING | ROOM_ALL_HEALTHY) ? WAIT_NODE_HEALTH : WAIT_NEVER_FITS;
         return true;
     }
-    if (limited_by_type(probe, room, d, ROOM_NOW, why))
+    if (limited_by_type(probe, room, d, ROOM_NOW, why) || guaranteed_by_type(probe, room, d, ROOM_NOW, why))
         return false;
     if (why->available >= d->gpus && d->topology != LEVEL_ANY && fits_in(probe, room, &anywhere, ROOM_NOW))
         why->code = WAIT_TOPOLOGY;
@@ -157,15 +169,33 @@ bool reason_of_no_place(struct reason_probe *probe, struct pass *p, const struct
 
 /* ---- who is in the way ---- */
 
-static int64_t largest_holder(const struct cluster *c, int32_t queue, const struct job *but, bool fixed) {
-    const struct job *largest = NULL;
+/* GPUs that it holds of those that another waits for: of the type whose limit binds, or, where none does, on nodes that the other may
+ * use. */
+static int32_t held_of(const struct cluster *c, const struct job *j, const struct job *waiting, const struct wait_reason *why) {
+    int32_t filter = why->code == WAIT_NO_FIT ? waiting->filter : ALL_NODES, sum = 0;
+    if (!why->gpu_type && filter == ALL_NODES)
+        return job_held_gpus(j);
+    for (int32_t i = 0; i < j->placement.task_count; i++) {
+        const struct task *t = &j->placement.tasks[i];
+        bool is_one = node_filter_passes(c, filter, t->node) &&
+                      (!why->gpu_type || c->shapes[c->nodes[t->node].shape].gpu_type == why->gpu_type);
+        sum += is_one && t->state != TASK_ENDED ? __builtin_popcount(t->gpus) : 0;
+    }
+    return sum;
+}
+
+static int64_t largest_holder(const struct cluster *c, int32_t queue, const struct job *but, const struct wait_reason *why) {
+    int64_t largest = 0;
+    int32_t most = 0;
     for (int32_t i = 0; i < c->index.live.count; i++) {
         const struct job *j = c->index.live.items[i];
-        if (j != but && job_held_gpus(j) && !(fixed && j->preemptible) && queue_is_within(c, j->queue, queue) &&
-            (!largest || job_held_gpus(j) > job_held_gpus(largest)))
-            largest = j;
+        int32_t held = held_of(c, j, but, why);
+        if (j != but && held > most && !(why->code == WAIT_QUOTA && j->preemptible) && queue_is_within(c, j->queue, queue)) {
+            largest = j->id;
+            most = held;
+        }
     }
-    return largest ? largest->id : 0;
+    return largest;
 }
 
 static int64_t first_of_user(const struct cluster *c, int32_t queue, uint32_t uid) {
@@ -230,11 +260,11 @@ void policy_reason(const struct cluster *c, const struct job *j, struct wait_rea
 
 void reason_name_blocker(const struct cluster *c, const struct job *j, struct wait_reason *out) {
     if (out->code == WAIT_QUEUE_LIMIT || out->code == WAIT_QUOTA)
-        out->blocker = largest_holder(c, out->queue, j, out->code == WAIT_QUOTA);
+        out->blocker = largest_holder(c, out->queue, j, out);
     else if (out->code == WAIT_USER_LIMIT)
         out->blocker = first_of_user(c, out->queue, j->uid);
     else if (out->code == WAIT_NO_FIT && !out->asked_cpus && !out->asked_memory)
-        out->blocker = largest_holder(c, -1, j, false);
+        out->blocker = largest_holder(c, -1, j, out);
     else if (out->code == WAIT_PRIORITY && !out->blocker)
         out->code = WAIT_NO_FIT;
 }
@@ -248,10 +278,22 @@ static const char *plural(int64_t n) { return n == 1 ? "" : "s"; }
 
 static int64_t use_of(const struct queue *q, int32_t gpu_type) { return gpu_type ? q->used_by_type[gpu_type] : q->gpus_used; }
 
-static void say_holder(struct sentence *s, const struct cluster *c, int64_t id) {
-    const struct job *holder = cluster_job(c, id);
-    if (holder && job_held_gpus(holder))
-        SAY(s, "; job %s of queue %s holds %d of them", job_name(c, id).text, c->queues[holder->queue].name, job_held_gpus(holder));
+static void say_holder(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
+    const struct job *holder = cluster_job(c, r->blocker);
+    int32_t held = holder ? held_of(c, holder, j, r) : 0;
+    if (held)
+        SAY(s, "; job %s of queue %s holds %d of them", job_name(c, holder->id).text, c->queues[holder->queue].name, held);
+}
+
+/* Of the one type that it may use: what its queue is guaranteed of it, and has. */
+static void say_guarantee(struct sentence *s, const struct cluster *c, const struct job *j) {
+    uint32_t types = c->index.typed_shares ? node_filter_types(c, j->filter) : 0;
+    const struct queue *q = &c->queues[j->queue];
+    if (!types || types & (types - 1) || !queue_quota_of_type(q, __builtin_ctz(types)).guarantee)
+        return;
+    int32_t type = __builtin_ctz(types);
+    SAY(s, "; of type %s queue %s is guaranteed %lld and uses %lld", c->gpu_types[type], q->name,
+        (long long)queue_quota_of_type(q, type).guarantee, (long long)q->used_by_type[type]);
 }
 
 static void say_limit(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
@@ -262,7 +304,7 @@ static void say_limit(struct sentence *s, const struct cluster *c, const struct 
         (long long)limit, *type ? " of type " : "", type, (long long)used);
     if (limit - used >= j->gpus_min)
         SAY(s, ", and the rest is promised to a job before it");
-    say_holder(s, c, r->blocker);
+    say_holder(s, c, j, r);
 }
 
 static void say_user_limit(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
@@ -277,9 +319,14 @@ static void say_user_limit(struct sentence *s, const struct cluster *c, const st
 }
 
 static void say_quota(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
+    if (r->gpu_type) {
+        SAY(s, "waits for %d GPU%s that can't be taken back from it: of type %s queue %s is guaranteed %lld, and others the rest",
+            j->gpus_min, plural(j->gpus_min), c->gpu_types[r->gpu_type], c->queues[r->queue].name, (long long)r->limit);
+        return;
+    }
     SAY(s, "waits for %d GPU%s that can't be taken back from it: queue %s is guaranteed %lld, and uses %lld for such jobs", j->gpus_min,
         plural(j->gpus_min), c->queues[r->queue].name, (long long)r->limit, (long long)c->queues[r->queue].gpus_fixed);
-    say_holder(s, c, r->blocker);
+    say_holder(s, c, j, r);
 }
 
 /* "of type h100", "on nodes with nvme,ib", "among node1,node2", ... */
@@ -334,7 +381,8 @@ static void say_no_fit(struct sentence *s, const struct cluster *c, const struct
         SAY(s, ": %lld of %lld are free", (long long)r->available, (long long)registered_gpus(c, j));
     if (!r->nodes_asked && r->available >= r->asked)
         SAY(s, ", but not so that the gang fits: evenly over whole nodes");
-    say_holder(s, c, r->blocker);
+    say_holder(s, c, j, r);
+    say_guarantee(s, c, j);
 }
 
 static void say_constraint(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
@@ -363,8 +411,8 @@ static void say_health(struct sentence *s, const struct cluster *c, const struct
 
 /* In a strict queue. */
 static void say_line(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
-    SAY(s, "waits for %d GPU%s: job %lld is before it in queue %s, which starts its jobs strictly in the order of their submission",
-        j->gpus, plural(j->gpus), (long long)r->blocker, c->queues[r->queue].name);
+    SAY(s, "waits for %d GPU%s: job %s is before it in queue %s, which starts its jobs strictly in the order of their submission",
+        j->gpus, plural(j->gpus), job_name(c, r->blocker).text, c->queues[r->queue].name);
 }
 
 static void say_reservation(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
@@ -450,9 +498,15 @@ static void advise_on_wish(struct sentence *s, const struct cluster *c, const st
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (*parts[i][1]) {
             SAY(s, "%s%s", separator, parts[i][0]);
-            separator = " or ";
+            separator = " and ";   /* which of them is enough is for the changes to say (outlook_change.c) */
         }
     SAY(s, " to start now, or wait for those nodes");
+}
+
+/* What the queue's limit would have to be: for what it uses, and for what is promised. */
+static int64_t limit_for(const struct cluster *c, const struct wait_reason *r) {
+    int64_t used = use_of(&c->queues[r->queue], r->gpu_type), promised = r->limit - r->available;
+    return r->asked + (used > promised ? used : promised);
 }
 
 static void advise(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
@@ -461,12 +515,15 @@ static void advise(struct sentence *s, const struct cluster *c, const struct job
     case WAIT_HELD: SAY(s, "`muster release %s` lets it go", job_name(c, j->id).text); return;
     case WAIT_QUEUE_LIMIT:
         SAY(s, "wait for a job of the queue to end, or let an admin raise the limit: muster quota set %s%s%s --limit %lld",
-            c->queues[r->queue].name, r->gpu_type ? " --gpu-type " : "", c->gpu_types[r->gpu_type],
-            (long long)(use_of(&c->queues[r->queue], r->gpu_type) + r->asked));
+            c->queues[r->queue].name, r->gpu_type ? " --gpu-type " : "", c->gpu_types[r->gpu_type], (long long)limit_for(c, r));
         return;
     case WAIT_QUOTA:
-        SAY(s, "submit it as preemptible, or let an admin raise the guarantee: muster quota set %s --guarantee %lld",
-            c->queues[r->queue].name, (long long)(c->queues[r->queue].gpus_fixed + r->asked));
+        if (r->gpu_type)
+            SAY(s, "submit it as preemptible, or let an admin raise the guarantee: muster quota set %s --gpu-type %s --guarantee %lld",
+                c->queues[r->queue].name, c->gpu_types[r->gpu_type], (long long)(r->limit + r->asked));
+        else
+            SAY(s, "submit it as preemptible, or let an admin raise the guarantee: muster quota set %s --guarantee %lld",
+                c->queues[r->queue].name, (long long)(c->queues[r->queue].gpus_fixed + r->asked));
         return;
     case WAIT_NO_FIT:
         SAY(s, "wait: it starts as soon as its gang fits");
@@ -482,11 +539,11 @@ static void advise(struct sentence *s, const struct cluster *c, const struct job
         return;
     case WAIT_PRIORITY:
         if (r->queue >= 0) {
-            SAY(s, "`muster why %lld` tells what that one waits for; with the policy fifo others of the queue would start meanwhile",
-                (long long)r->blocker);
+            SAY(s, "`muster why %s` tells what that one waits for; with the policy fifo others of the queue would start meanwhile",
+                job_name(c, r->blocker).text);
             return;
         }
-        SAY(s, "wait: when job %lld has its GPUs, what is left is for others", (long long)r->blocker);
+        SAY(s, "wait: when job %s has its GPUs, what is left is for others", job_name(c, r->blocker).text);
         return;
     case WAIT_RESERVATION:
         SAY(s, "nothing to do: this takes at most the grace of the jobs that are stopping, or the time that they still run");

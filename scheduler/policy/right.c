@@ -30,30 +30,36 @@ bool right_may_stop(const struct taker *t, const struct runner *from) {
 static enum right inside_queue(const struct taker *t, const struct runner *from) {
     if (t->demand->policy == QUEUE_POLICY_PRIORITY && from->priority < t->demand->priority)
         return RIGHT_PRIORITY;
-    if (t->demand->policy != QUEUE_POLICY_FAIR || t->standing.band == BAND_GUARANTEED || from->priority != t->demand->priority)
+    if (t->demand->policy != QUEUE_POLICY_FAIR || band_is_guaranteed(t->standing.band) || from->priority != t->demand->priority)
         return RIGHT_NONE;
     return among_equals(t, from);
 }
 
 static enum right between_queues(const struct taker *t, const struct runner *from) {
-    if (from->standing.band != BAND_BORROWED)
+    if (from->standing.band < BAND_OVER_TYPE || band_is_guaranteed(t->standing.band))
         return RIGHT_NONE;
-    if (t->standing.band == BAND_ENTITLED)
+    if (t->standing.band < from->standing.band)
         return by_service(t, from, false) ? RIGHT_SHARE : RIGHT_NONE;
-    return t->standing.band == BAND_BORROWED ? among_equals(t, from) : RIGHT_NONE;
+    return t->standing.band == from->standing.band ? among_equals(t, from) : RIGHT_NONE;
+}
+
+/* For a guarantee of a type of GPU, one that holds none of that type is no use. */
+static bool may_reclaim(const struct taker *t, const struct runner *from) {
+    bool of_another = t->standing.type && from->type && from->type != t->standing.type;
+    return band_is_guaranteed(t->standing.band) && from->standing.band > t->standing.band && !of_another;
 }
 
 enum right right_over(const struct taker *t, const struct runner *from) {
     bool same_queue = from->queue == t->demand->queue;
     if (!from->preemptible || from->going)
         return RIGHT_NONE;
-    if (!same_queue && t->standing.band == BAND_GUARANTEED && from->standing.band != BAND_GUARANTEED)
+    if (!same_queue && may_reclaim(t, from))
         return RIGHT_RECLAIM;
     enum right right = same_queue ? inside_queue(t, from) : between_queues(t, from);
     if (!from->gpus && right != RIGHT_PRIORITY)
         return RIGHT_NONE;   /* what the others divide is GPUs */
     bool may_stop = right_may_stop(t, from), spares = from->gpus > from->gpus_min && (same_queue || from->lends);
-    if (spares && !same_queue && t->standing.band == BAND_GUARANTEED)
+    if (spares && !same_queue && band_is_guaranteed(t->standing.band))
         return RIGHT_SPARE;   /* at once, as it would reclaim */
     if (!may_stop)
         return right == RIGHT_SHARE && t->is_first ? right : RIGHT_NONE;
@@ -78,7 +84,9 @@ int64_t right_bound(const struct taker *t, const struct offer *others, const str
     int64_t gpus = others->spare + own->spare;
     for (int level = by_priority ? 0 : t->standing.level; level < JOB_LEVELS; level++)
         gpus += own->all[level];
-    if (t->standing.band == BAND_GUARANTEED || (t->is_first && t->standing.band == BAND_ENTITLED))
+    if (t->standing.band == BAND_OF_TYPE)
+        gpus += others->of_any_type;
+    if (band_is_guaranteed(t->standing.band) || (t->is_first && t->standing.band < BAND_BORROWED))
         return gpus + others->unguaranteed;
     for (int level = t->standing.level; level < JOB_LEVELS; level++)
         gpus += others->borrowed[level];

@@ -2,8 +2,10 @@
  *
  *   spare     what an elastic job holds beyond its least, for a job of its queue, and for any where its queue uses more than is guaranteed
  *             to it: it is lent to it while nobody else can use it. For another queue's guarantee at once, else when it has run for a while
- *   reclaim   a job on its queue's guarantee, from those of other queues that run on nobody's
- *   share     a job within its queue's entitlement, from those beyond theirs that have been served no less than itself
+ *   reclaim   a job on its queue's guarantee, from those of other queues that run on nobody's; on one of a type of GPU, from those on that
+ *             type who run on none of that type
+ *   share     a job within its queue's entitlement, from those beyond theirs that have been served no less than itself. One that is within
+ *             that of all types of GPU, but not of this one, from those who are beyond both
  *   priority  in a queue whose policy is priority: a job, from those of its own queue with a lower one
  *   rotate    a job that has been served less, from one of its own queue and priority, or from a borrower when it would be one itself
  *   pack      a job of equal standing, from such that hold at most half as much together: the large ones fill nodes better

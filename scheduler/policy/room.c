@@ -3,6 +3,23 @@
 #include <limits.h>
 #include <string.h>
 
+#include "scheduler/cluster/queue.h"
+
+/* What can't be stopped, by type. What is promised comes with the reservations. */
+static void count_fixed(struct room *r) {
+    const struct cluster *c = r->c;
+    r->type_fixed = arena_array(r->arena, (size_t)c->queue_count, sizeof *r->type_fixed);
+    for (int32_t i = 0; i < c->index.run_count; i++) {
+        const struct job *j = c->index.runs[i].job;
+        for (int32_t k = 0; k < j->placement.task_count && !j->preemptible; k++) {
+            const struct task *t = &j->placement.tasks[k];
+            int gpus = t->state == TASK_ENDED ? 0 : __builtin_popcount(t->gpus);
+            for (int32_t q = j->queue; q >= 0; q = c->queues[q].parent)
+                r->type_fixed[q][c->shapes[c->nodes[t->node].shape].gpu_type] += gpus;
+        }
+    }
+}
+
 void room_open(struct room *r, const struct cluster *c, struct arena *arena) {
     *r = (struct room){.c = c, .arena = arena};
     r->nodes = arena_array(arena, (size_t)c->node_count, sizeof *r->nodes);
@@ -28,6 +45,8 @@ void room_open(struct room *r, const struct cluster *c, struct arena *arena) {
             memcpy(r->type_used[q], c->queues[q].used_by_type, sizeof *r->type_used);
         }
     }
+    if (c->index.typed_shares)
+        count_fixed(r);
     for (int32_t i = 0; i < c->reservation_count; i++)
         room_reserve(r, &c->reservations[i]);
     r->journal_count = 0;
@@ -38,6 +57,7 @@ void room_vary(struct room *r, const struct room *from, int view) {
     r->journal_count = 0;
     r->indexed = false;
     r->type_used = view & ROOM_EMPTY ? NULL : from->type_used;
+    r->type_fixed = view & ROOM_EMPTY ? NULL : from->type_fixed;
     r->any_type = (view & ROOM_ANY_TYPE) != 0;
     for (int32_t i = 0; i < c->node_count; i++) {
         struct room_node n = from->nodes[i];
@@ -188,15 +208,19 @@ static void add_to_queues(struct room *r, const struct room_change *d, int sign)
             r->type_held[q][d->type] += sign * d->held;
             r->type_used[q][d->type] += sign * d->used;
         }
+        if (r->type_fixed)
+            r->type_fixed[q][d->type] += sign * d->fixed;
     }
 }
 
-static void change_queues(struct room *r, const struct job *j, int32_t node, int64_t held, int64_t used) {
+static void change_queues(struct room *r, const struct job *j, int32_t type, int64_t held, int64_t used) {
     struct room_change *change = journal_add(r);
-    *change = (struct room_change){.node = -1, .queue = j->queue, .type = r->c->shapes[r->c->nodes[node].shape].gpu_type,
-                                   .held = held, .used = used, .fixed = j->preemptible ? 0 : used};
+    *change = (struct room_change){.node = -1, .queue = j->queue, .type = type, .held = held, .used = used,
+                                   .fixed = j->preemptible ? 0 : used};
     add_to_queues(r, change, 1);
 }
+
+static int32_t type_of(const struct room *r, const struct task *t) { return r->c->shapes[r->c->nodes[t->node].shape].gpu_type; }
 
 static int gpus_of(const struct task *t) { return __builtin_popcount(t->gpus); }
 
@@ -208,11 +232,24 @@ void room_take(struct room *r, const struct job *j, const struct placement *p) {
         n.cpus -= t->cpus;
         n.memory_mib -= t->memory_mib;
         change_node(r, t->node, &n);
-        change_queues(r, j, t->node, gpus_of(t), gpus_of(t));
+        change_queues(r, j, type_of(r, t), gpus_of(t), gpus_of(t));
     }
 }
 
+/* One that is still leaving its old place is charged for what it holds there and for its seat: what it has in both, by type, only once. */
+static void charge_once(struct room *r, const struct job *j, const struct placement *seat, int sign) {
+    int64_t held[GPU_TYPES_MAX] = {0}, kept[GPU_TYPES_MAX];
+    for (int32_t i = 0; i < j->placement.task_count; i++)
+        if (j->placement.tasks[i].state != TASK_ENDED)
+            held[type_of(r, &j->placement.tasks[i])] += gpus_of(&j->placement.tasks[i]);
+    placement_types(r->c, seat, kept);
+    for (int32_t t = 0; t < r->c->gpu_type_count; t++)
+        if (held[t] && kept[t])
+            change_queues(r, j, t, 0, -sign * (held[t] < kept[t] ? held[t] : kept[t]));
+}
+
 static void hold(struct room *r, const struct job *j, bool on) {
+    const struct reservation *seat = j->state == JOB_STOPPING ? cluster_reservation(r->c, j->id) : NULL;
     for (int32_t i = 0; i < j->placement.task_count; i++) {
         const struct task *t = &j->placement.tasks[i];
         if (t->state == TASK_ENDED)
@@ -222,40 +259,47 @@ static void hold(struct room *r, const struct job *j, bool on) {
         n.cpus += on ? -t->cpus : t->cpus;
         n.memory_mib += on ? -t->memory_mib : t->memory_mib;
         change_node(r, t->node, &n);
-        change_queues(r, j, t->node, on ? gpus_of(t) : -gpus_of(t), on ? gpus_of(t) : -gpus_of(t));
+        change_queues(r, j, type_of(r, t), on ? gpus_of(t) : -gpus_of(t), on ? gpus_of(t) : -gpus_of(t));
     }
+    if (seat)
+        charge_once(r, j, &seat->placement, on ? 1 : -1);
 }
 
 void room_give(struct room *r, const struct job *j) { hold(r, j, false); }
 void room_take_back(struct room *r, const struct job *j) { hold(r, j, true); }
+
+static void take_beside_gpus(struct room_node *n, const struct task *t, int sign) {
+    n->cpus -= sign * t->cpus;
+    n->memory_mib -= sign * t->memory_mib;
+    n->kept_cpus += sign * t->cpus;
+    n->kept_memory_mib += sign * t->memory_mib;
+}
 
 static void keep(struct room *r, const struct placement *p, int on) {
     for (int32_t i = 0; i < p->task_count; i++) {
         const struct task *t = &p->tasks[i];
         struct room_node n = r->nodes[t->node];
         n.kept = on > 0 ? n.kept | t->gpus : n.kept & ~t->gpus;
-        n.cpus -= on * t->cpus;
-        n.memory_mib -= on * t->memory_mib;
-        n.kept_cpus += on * t->cpus;
-        n.kept_memory_mib += on * t->memory_mib;
+        take_beside_gpus(&n, t, on);
         change_node(r, t->node, &n);
     }
 }
 
 void room_block(struct room *r, const struct placement *p) { keep(r, p, 1); }
-void room_unblock(struct room *r, const struct placement *p) { keep(r, p, -1); }
 
 void room_keep_ahead(struct room *r, const struct placement *p, bool on) {
     for (int32_t i = 0; i < p->task_count; i++) {
-        struct room_node n = r->nodes[p->tasks[i].node];
-        n.ahead = on ? n.ahead | p->tasks[i].gpus : n.ahead & ~p->tasks[i].gpus;
-        change_node(r, p->tasks[i].node, &n);
+        const struct task *t = &p->tasks[i];
+        struct room_node n = r->nodes[t->node];
+        n.ahead = on ? n.ahead | t->gpus : n.ahead & ~t->gpus;
+        take_beside_gpus(&n, t, on ? 1 : -1);
+        change_node(r, t->node, &n);
     }
 }
 
 void room_promise(struct room *r, const struct job *j, const struct placement *p, int sign) {
     for (int32_t i = 0; i < p->task_count; i++)
-        change_queues(r, j, p->tasks[i].node, 0, sign * gpus_of(&p->tasks[i]));
+        change_queues(r, j, type_of(r, &p->tasks[i]), 0, sign * gpus_of(&p->tasks[i]));
 }
 
 void room_keep(struct room *r, const struct job *j, const struct placement *p) {
@@ -268,27 +312,20 @@ void room_unkeep(struct room *r, const struct job *j, const struct placement *p)
     room_promise(r, j, p, -1);
 }
 
-/* One that is still leaving its old place is charged for that. */
-static bool is_charged(const struct room *r, const struct reservation *kept) {
-    return cluster_job(r->c, kept->job)->state == JOB_PENDING;
-}
-
 void room_reserve(struct room *r, const struct reservation *kept) {
+    const struct job *j = cluster_job(r->c, kept->job);
     if (kept->kind == KEPT_AHEAD)
         return;
-    if (is_charged(r, kept))
-        room_keep(r, cluster_job(r->c, kept->job), &kept->placement);
-    else
-        room_block(r, &kept->placement);
+    room_keep(r, j, &kept->placement);
+    charge_once(r, j, &kept->placement, 1);
 }
 
 void room_unreserve(struct room *r, const struct reservation *kept) {
+    const struct job *j = cluster_job(r->c, kept->job);
     if (kept->kind == KEPT_AHEAD)
         return;
-    if (is_charged(r, kept))
-        room_unkeep(r, cluster_job(r->c, kept->job), &kept->placement);
-    else
-        room_unblock(r, &kept->placement);
+    charge_once(r, j, &kept->placement, -1);
+    room_unkeep(r, j, &kept->placement);
 }
 
 size_t room_mark(const struct room *r) { return r->journal_count; }

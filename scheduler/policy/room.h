@@ -48,7 +48,8 @@ struct room {
     int64_t *queue_used;      /* with what is promised by reservations: limits hold for those too, but nothing can be taken from them */
     int64_t *queue_fixed;     /* of that, by jobs that can't be stopped */
     int64_t (*type_held)[GPU_TYPES_MAX], (*type_used)[GPU_TYPES_MAX];   /* the same by type of GPU; NULL: as if nothing ran */
-    bool any_type;            /* limits by type don't count */
+    int64_t (*type_fixed)[GPU_TYPES_MAX];   /* of queue_fixed, where types are divided by themselves; NULL likewise */
+    bool any_type;            /* limits and guarantees by type keep nobody from a type */
     uint32_t barred;          /* types of GPU that a limit keeps from the gang that is being placed */
     struct room_change *journal;
     size_t journal_count, journal_capacity;
@@ -65,7 +66,7 @@ enum room_view {
     ROOM_ALL_HEALTHY = 2,       /* as if no node were lost or drained */
     ROOM_EMPTY = 4,             /* as if nothing ran */
     ROOM_CPUS_PLENTY = 8,       /* as if cpus never bound; likewise ROOM_MEMORY_PLENTY */
-    ROOM_ANY_TYPE = 16,         /* as if no queue had a limit by type of GPU */
+    ROOM_ANY_TYPE = 16,         /* as if no queue had a limit or a guarantee by type of GPU */
     ROOM_MEMORY_PLENTY = 32,
 };
 
@@ -93,7 +94,6 @@ void room_keep(struct room *r, const struct job *j, const struct placement *p); 
 void room_unkeep(struct room *r, const struct job *j, const struct placement *p);
 void room_promise(struct room *r, const struct job *j, const struct placement *p, int sign);   /* only that: sign -1 takes it back */
 void room_block(struct room *r, const struct placement *p);                         /* not for others, but nobody is charged */
-void room_unblock(struct room *r, const struct placement *p);
 void room_keep_ahead(struct room *r, const struct placement *p, bool on);           /* may lie over what is kept */
 /* A reservation as it stands. Those that are kept ahead are not blocked: that depends on who asks (ahead.h). */
 void room_reserve(struct room *r, const struct reservation *kept);

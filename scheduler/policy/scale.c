@@ -72,6 +72,7 @@ static bool find_place(struct pass *p, const struct runner *k, struct placement 
     room_give(&p->room, k->job);
     d.gpus_min = k->gpus + 1;
     d.compact = true;
+    d.barred = runner_barred(&p->standings, k);
     bool found = place_largest(&p->room, &d, scale_most(p, &d), where) &&
                  share_admits(&p->room, d.queue, placement_gpus(where), d.preemptible);
     room_rollback(&p->room, mark);
@@ -86,9 +87,9 @@ static void grow(struct pass *p, struct runner *k) {
     struct event *e = plan_stop(p, k->job, STOP_RESIZED, p->now_ms + k->job->grace_ms, 0);
     plan_tell(e, &(struct plan_account){.rule = "grow"});
     plan_text(p, e,
-              "grow: %lld GPUs are idle and nobody waits who could use them; job %lld, which asked for %d to %d, goes on with %d instead "
+              "grow: %lld GPUs are idle and nobody waits who could use them; job %s, which asked for %d to %d, goes on with %d instead "
               "of %d",
-              (long long)idle, (long long)k->job->id, k->job->gpus_min, k->job->gpus, placement_gpus(&where), k->gpus);
+              (long long)idle, job_name(p->c, k->job->id).text, k->job->gpus_min, k->job->gpus, placement_gpus(&where), k->gpus);
     plan_reserve(p, k->job, &where, KEPT_AS_SEAT, p->now_ms);
     k->going = true;
     standings_update(&p->standings, k->queue);

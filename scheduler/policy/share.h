@@ -6,8 +6,11 @@
  * guaranteed what the children leave. Guarantees are divided in the same way below each top-level queue, so that what one child does not
  * use of its parent's guarantee is its siblings'.
  *
+ * A type of GPU for which some queue has a guarantee or a weight of its own (index.typed_shares) is divided by itself too, in the same way,
+ * by its own guarantees, limits and weights, among those who may use it. What a queue is guaranteed beyond its types is of any type.
+ *
  * The right to evict uses these alone (k = 0): they depend on what is asked for, not on what has been used, so that no decision changes
- * them. Usage (decayed) orders who is next.
+ * them: a job asks for each type that it may use, wherever it runs. Usage (decayed) orders who is next.
  */
 #ifndef SCHEDULER_POLICY_SHARE_H
 #define SCHEDULER_POLICY_SHARE_H
@@ -30,16 +33,26 @@ bool share_admits(const struct room *r, int32_t queue, int64_t gpus, bool preemp
 struct portion { int64_t least, most, weight; int64_t got, remainder; };
 void share_divide(int64_t amount, struct portion *portions, int32_t count);
 
-/* By queue, of its own jobs (without its children's): */
-struct shares {
-    int64_t *demand;        /* running and waiting; of an elastic job, its least */
-    int64_t *guaranteed;    /* of that, covered by guarantees */
-    int64_t *entitled;      /* of that, its share of the whole; at least what is guaranteed */
+/* Of one type of GPU, or of all together, by queue, of its own jobs (without its children's): */
+struct share {
+    int64_t *demand;        /* running and waiting, of jobs that may use it; of an elastic job, its least */
+    int64_t *only;          /* of that, by jobs that may use no other type. Of all types together: NULL */
+    int64_t *guaranteed;    /* of the demand, covered by guarantees of this type; of all together: by those of no type */
+    int64_t *entitled;      /* of the demand, its share of the whole; at least what is guaranteed */
     int32_t node_size;      /* GPUs of the largest node: guarantees come in nodes of so many */
 };
+struct shares {
+    struct share of[GPU_TYPES_MAX];   /* [0]: of all types together */
+    uint32_t types;         /* bit t: of[t] there is too */
+};
 void shares_open(struct shares *s, const struct cluster *c, struct arena *arena);
-/* By queue, with its children: what it may expect to have now. An idle one: what is guaranteed to it. In the arena. */
-const int64_t *share_entitlements(const struct cluster *c, struct arena *arena);
+/* Of all that a queue is guaranteed, of types or not, how much does the demand of its own jobs make use of? */
+int64_t share_covered(const struct shares *s, int32_t queue);
+/* The type of the GPUs of a placement, where it is one that is divided by itself; else 0. */
+int32_t share_type_of(const struct shares *s, const struct cluster *c, const struct placement *p);
+/* By queue, with its children: what it may expect to have now, of a type (0: of all together). An idle one: what is guaranteed to it. NULL:
+ * that type is not divided by itself. In the arena. */
+const int64_t *share_entitlements(const struct cluster *c, int32_t type, struct arena *arena);
 
 /* Whole nodes and pieces of nodes that jobs hold, and whether a partition of just the guarantee, floor(guarantee / size) nodes and one with
  * the rest, would hold them, repacked: a guarantee is not owed to a shape that it could not have alone. Best fit, the largest first: exact

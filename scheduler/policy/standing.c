@@ -14,7 +14,7 @@ static void runner_fill(struct runner *k, const struct live_brief *r, int64_t no
                          .preemptible = r->preemptible && !r->unknown, .fixed = !r->preemptible, .going = r->stopping,
                          .level = job_level(r->attained_gpu_ms + (started ? r->gpus * ran_ms : 0)), .ran_ms = ran_ms,
                          .price = started ? r->gpus * (unsaved_ms + RESTART_MS) : 0, .fresh = unsaved_ms <= FRESH_MS,
-                         .next_of_queue = -1};
+                         .standing.band = BAND_BORROWED, .next_of_queue = -1};
 }
 
 static void link_queues(struct standings *s, int32_t queue_count) {
@@ -51,33 +51,56 @@ void standings_link_nodes(struct standings *s, int32_t node_count, struct arena 
         }
 }
 
+/* The types that are divided by themselves, and 0. */
+static uint32_t grounds(const struct standings *s) { return s->shares->types | 1; }
+
+static struct footing *footing(const struct standings *s, int32_t type, int32_t queue) { return &s->on[type][queue]; }
+
+static int32_t node_size(const struct standings *s, int32_t type) { return s->shares->of[type].node_size; }
+
+/* An elastic job's queue uses more than is guaranteed to it, of all types or of that of the job's GPUs. */
+static bool lends(const struct standings *s, const struct runner *k) {
+    const struct queue *q = &s->c->queues[k->queue];
+    if (k->gpus <= k->gpus_min)
+        return false;
+    int64_t guaranteed = share_guarantee(s->c, k->queue), of_types = 0;
+    for (uint32_t left = s->shares->types; left; left &= left - 1)
+        of_types += queue_quota_of_type(q, __builtin_ctz(left)).guarantee;
+    return q->gpus_used > guaranteed ||
+           (k->type && q->used_by_type[k->type] > queue_quota_of_type(q, k->type).guarantee + guaranteed - of_types);
+}
+
+static void take_promises(struct standings *s) {
+    for (int32_t i = 0; i < s->c->reservation_count; i++) {
+        const struct reservation *r = &s->c->reservations[i];
+        const struct job *j = cluster_job(s->c, r->job);
+        int32_t type = share_type_of(s->shares, s->c, &r->placement);
+        if (r->kind != KEPT_AHEAD && (j->state == JOB_PENDING || job_is_elastic(j)))
+            packing_add(&footing(s, type, j->queue)->promised, j->gpus_min, node_size(s, type), 1);
+    }
+}
+
 void standings_open(struct standings *s, const struct cluster *c, const struct shares *shares, int64_t now_ms, struct arena *arena) {
     int32_t count = c->index.run_count;
-    *s = (struct standings){.shares = shares,
+    *s = (struct standings){.c = c,
+                            .shares = shares,
                             .min_runtime_ms = c->index.min_runtime_ms,
                             .count = count,
                             .runners = arena_array(arena, (size_t)count, sizeof *s->runners),
                             .first_of_queue = arena_array(arena, (size_t)c->queue_count, sizeof *s->first_of_queue),
                             .offers = arena_array(arena, (size_t)c->queue_count, sizeof *s->offers),
-                            .versions = arena_array(arena, (size_t)c->queue_count, sizeof *s->versions),
-                            .in_use = arena_array(arena, (size_t)c->queue_count, sizeof *s->in_use),
-                            .all_on_guarantee = arena_array(arena, (size_t)c->queue_count, sizeof *s->all_on_guarantee),
-                            .promised = arena_array(arena, (size_t)c->queue_count, sizeof *s->promised),
-                            .packed = arena_array(arena, (size_t)c->queue_count, sizeof *s->packed),
-                            .packed_fixed = arena_array(arena, (size_t)c->queue_count, sizeof *s->packed_fixed)};
+                            .versions = arena_array(arena, (size_t)c->queue_count, sizeof *s->versions)};
+    for (uint32_t left = grounds(s); left; left &= left - 1)
+        s->on[__builtin_ctz(left)] = arena_array(arena, (size_t)c->queue_count, sizeof **s->on);
     for (int32_t i = 0; i < count; i++) {
         struct runner *k = &s->runners[i];
         runner_fill(k, &c->index.runs[i], now_ms);
-        k->lends = k->gpus > k->gpus_min && c->queues[k->queue].gpus_used > share_guarantee(c, k->queue);
+        k->type = share_type_of(shares, c, &k->job->placement);
+        k->lends = lends(s, k);
         s->going_gpus += k->going ? k->gpus : 0;
     }
     link_queues(s, c->queue_count);
-    for (int32_t i = 0; i < c->reservation_count; i++) {
-        const struct reservation *r = &c->reservations[i];
-        const struct job *j = cluster_job(c, r->job);
-        if (r->kind != KEPT_AHEAD && (j->state == JOB_PENDING || job_is_elastic(j)))
-            packing_add(&s->promised[j->queue], j->gpus_min, shares->node_size, 1);
-    }
+    take_promises(s);
     for (int32_t q = 0; q < c->queue_count; q++)
         standings_update(s, q);
 }
@@ -86,13 +109,18 @@ static bool is_within(const struct packing *p, int64_t guaranteed, int32_t node_
     return p->gpus <= guaranteed && packing_fits(p, guaranteed, node_size);
 }
 
+/* More of nodes of a size that may be less. */
+static void packing_sum(struct packing *p, const struct packing *more, int32_t more_size, int32_t node_size) {
+    p->gpus += more->gpus;
+    *(more_size == node_size ? &p->whole : &p->pieces[more_size]) += more->whole;
+    for (int size = 1; size < more_size; size++)
+        p->pieces[size] += more->pieces[size];
+}
+
 /* Does the guarantee still hold all of the queue's, with these? Then they stand on it too. */
 static bool stands_on_guarantee(struct packing *p, const struct packing *more, int64_t guaranteed, int32_t node_size) {
     struct packing with = *p;
-    with.gpus += more->gpus;
-    with.whole += more->whole;
-    for (int size = 1; size < node_size; size++)
-        with.pieces[size] += more->pieces[size];
+    packing_sum(&with, more, node_size, node_size);
     if (!is_within(&with, guaranteed, node_size))
         return false;
     *p = with;
@@ -102,43 +130,68 @@ static bool stands_on_guarantee(struct packing *p, const struct packing *more, i
 /* What a job holds beyond its least is lent to it by whoever could use it: it stands on nothing. */
 static int32_t least_size(const struct runner *k) { return k->gpus < k->gpus_min ? k->gpus : k->gpus_min; }
 
-/* The queue's runners from the first on, as many as its guarantee holds: how many of the list they are. A check costs more than going on,
- * so many are taken at once, and where those are too many, fewer. */
-static int32_t stand_on_guarantee(struct standings *s, int32_t queue) {
-    int64_t guaranteed = s->shares->guaranteed[queue];
-    int32_t count = 0, at_once = 64;
-    for (int32_t first = s->first_of_queue[queue]; first >= 0 && at_once;) {
-        struct packing with = s->packed[queue];
+/* Is it one of those who may stand on that guarantee? Those on a guarantee of their type need none of any. */
+static bool is_for(const struct runner *k, int32_t type) {
+    return !k->going && (type ? k->type == type : k->standing.band != BAND_OF_TYPE);
+}
+
+/* The queue's runners from the first on, as many as its guarantee holds: the one with whom that ends; -1: all do. A check costs more than
+ * going on, so many are taken at once, and where those are too many, fewer. */
+static int32_t stand_on(struct standings *s, int32_t type, int32_t queue) {
+    int64_t guaranteed = s->shares->of[type].guaranteed[queue];
+    struct packing *stands = &footing(s, type, queue)->stands;
+    int32_t first = s->first_of_queue[queue], at_once = 64;
+    while (first >= 0 && at_once) {
+        struct packing with = *stands;
         int32_t i = first, taken = 0;
         for (; i >= 0 && taken < at_once; i = s->runners[i].next_of_queue, taken++)
-            if (!s->runners[i].going)
-                packing_add(&with, least_size(&s->runners[i]), s->shares->node_size, 1);
-        if (is_within(&with, guaranteed, s->shares->node_size)) {
-            s->packed[queue] = with;
-            count += taken;
+            if (is_for(&s->runners[i], type))
+                packing_add(&with, least_size(&s->runners[i]), node_size(s, type), 1);
+        if (is_within(&with, guaranteed, node_size(s, type))) {
+            *stands = with;
             first = i;
         } else {
             at_once /= 4;
         }
     }
-    return count;
+    return first;
+}
+
+/* Those of a queue that stand on its guarantee of a type; the others of that type stand on none, so far. */
+static void stand_on_type(struct standings *s, int32_t type, int32_t queue) {
+    struct footing *f = footing(s, type, queue);
+    int32_t end = stand_on(s, type, queue);
+    bool stands = true;
+    for (int32_t i = s->first_of_queue[queue]; i >= 0; i = s->runners[i].next_of_queue) {
+        struct runner *k = &s->runners[i];
+        stands &= i != end;
+        if (k->type != type || k->going)
+            continue;
+        k->standing = (struct standing){stands ? BAND_OF_TYPE : BAND_BORROWED, k->level, stands ? type : 0};
+        f->all &= stands;
+        if (stands && k->fixed)
+            packing_add(&f->fixed, least_size(k), node_size(s, type), 1);
+    }
 }
 
 static void add_offer(const struct standings *s, struct offer *o, const struct runner *k) {
     if (!k->preemptible)
         return;
-    if (k->standing.band != BAND_GUARANTEED)
+    if (!band_is_guaranteed(k->standing.band))
         o->unguaranteed += k->gpus;
+    if (k->standing.band == BAND_GUARANTEED)
+        o->of_any_type += k->gpus;
     o->spare += k->gpus - least_size(k);
     if (k->ran_ms < s->min_runtime_ms)
         return;
     o->all[k->level] += k->gpus;
-    if (k->standing.band == BAND_BORROWED)
+    if (k->standing.band >= BAND_OVER_TYPE)
         o->borrowed[k->level] += k->gpus;
 }
 
 static void sum_offers(struct offer *sum, const struct offer *o, int sign) {
     sum->unguaranteed += sign * o->unguaranteed;
+    sum->of_any_type += sign * o->of_any_type;
     sum->spare += sign * o->spare;
     for (int level = 0; level < JOB_LEVELS; level++) {
         sum->borrowed[level] += sign * o->borrowed[level];
@@ -154,54 +207,158 @@ struct offer standings_offered_within(const struct standings *s, const struct cl
     return within;
 }
 
-void standings_update(struct standings *s, int32_t queue) {
-    int64_t guaranteed = s->shares->guaranteed[queue], entitled = s->shares->entitled[queue], sum = 0;
-    s->versions[queue]++;
-    s->packed[queue] = s->packed_fixed[queue] = (struct packing){0};
-    sum_offers(&s->offered, &s->offers[queue], -1);
-    s->offers[queue] = (struct offer){0};
-    int32_t on_guarantee = stand_on_guarantee(s, queue), n = 0;
-    bool all = true;
-    for (int32_t i = s->first_of_queue[queue]; i >= 0; i = s->runners[i].next_of_queue, n++) {
-        struct runner *k = &s->runners[i];
-        if (k->going)
-            continue;
-        sum += least_size(k);
-        all = n < on_guarantee;
-        k->standing.band = !k->gpus ? BAND_BORROWED : all ? BAND_GUARANTEED : sum <= entitled ? BAND_ENTITLED : BAND_BORROWED;
-        k->standing.level = k->level;
-        if (k->fixed)
-            packing_add(&s->packed_fixed[queue], least_size(k), s->shares->node_size, 1);
-        add_offer(s, &s->offers[queue], k);
-    }
-    sum_offers(&s->offered, &s->offers[queue], 1);
-    s->in_use[queue] = sum + s->promised[queue].gpus;
-    s->all_on_guarantee[queue] =
-        all && stands_on_guarantee(&s->packed[queue], &s->promised[queue], guaranteed, s->shares->node_size);
+/* On no guarantee: with so much in use of all types, and of its own, up to this one. */
+static enum band band_beyond(const struct standings *s, int32_t queue, int32_t type, int64_t all, int64_t of_type) {
+    if (all > s->shares->of[0].entitled[queue])
+        return BAND_BORROWED;
+    return type && of_type > s->shares->of[type].entitled[queue] ? BAND_OVER_TYPE : BAND_ENTITLED;
 }
 
-void standings_promise(struct standings *s, int32_t queue, int32_t gpus) {
-    struct packing own = {0};
-    packing_add(&own, gpus, s->shares->node_size, 1);
-    packing_add(&s->promised[queue], gpus, s->shares->node_size, 1);
+/* One who stands on no guarantee of his type; what his queue has in use includes him. */
+static enum band band_of(const struct standings *s, const struct runner *k, bool stands) {
+    if (!k->gpus)
+        return BAND_BORROWED;
+    return stands ? BAND_GUARANTEED
+                  : band_beyond(s, k->queue, k->type, footing(s, 0, k->queue)->in_use, footing(s, k->type, k->queue)->in_use);
+}
+
+static void stand_on_any(struct standings *s, int32_t queue) {
+    struct footing *any = footing(s, 0, queue);
+    int32_t end = stand_on(s, 0, queue);
+    bool stands = true;
+    for (int32_t i = s->first_of_queue[queue]; i >= 0; i = s->runners[i].next_of_queue) {
+        struct runner *k = &s->runners[i];
+        int32_t gpus = k->going ? 0 : least_size(k);
+        stands &= i != end;
+        any->in_use += gpus;
+        if (k->type)
+            footing(s, k->type, queue)->in_use += gpus;
+        if (k->going)
+            continue;
+        if (k->standing.band != BAND_OF_TYPE) {
+            k->standing = (struct standing){.band = band_of(s, k, stands), .level = k->level};
+            any->all = stands;
+            if (k->fixed)
+                packing_add(&any->fixed, gpus, node_size(s, 0), 1);
+        }
+        add_offer(s, &s->offers[queue], k);
+    }
+}
+
+/* What is promised comes last; what a guarantee of its type does not hold, one of any type may. */
+static void stand_promised(struct standings *s, int32_t queue) {
+    struct footing *any = footing(s, 0, queue);
+    struct packing promised = any->promised;
+    any->in_use += promised.gpus;
+    for (uint32_t left = s->shares->types; left; left &= left - 1) {
+        int32_t t = __builtin_ctz(left);
+        struct footing *f = footing(s, t, queue);
+        f->in_use += f->promised.gpus;
+        any->in_use += f->promised.gpus;
+        if (f->all && stands_on_guarantee(&f->stands, &f->promised, s->shares->of[t].guaranteed[queue], node_size(s, t)))
+            continue;
+        f->all = false;
+        packing_sum(&promised, &f->promised, node_size(s, t), node_size(s, 0));
+    }
+    any->all = any->all && stands_on_guarantee(&any->stands, &promised, s->shares->of[0].guaranteed[queue], node_size(s, 0));
+}
+
+void standings_update(struct standings *s, int32_t queue) {
     s->versions[queue]++;
-    s->in_use[queue] += gpus;
-    s->all_on_guarantee[queue] = s->all_on_guarantee[queue] && stands_on_guarantee(&s->packed[queue], &own, s->shares->guaranteed[queue],
-                                                                                   s->shares->node_size);
+    sum_offers(&s->offered, &s->offers[queue], -1);
+    s->offers[queue] = (struct offer){0};
+    for (uint32_t left = grounds(s); left; left &= left - 1) {
+        struct footing *f = footing(s, __builtin_ctz(left), queue);
+        *f = (struct footing){.promised = f->promised, .all = true};
+    }
+    for (uint32_t left = s->shares->types; left; left &= left - 1)
+        stand_on_type(s, __builtin_ctz(left), queue);
+    stand_on_any(s, queue);
+    sum_offers(&s->offered, &s->offers[queue], 1);
+    stand_promised(s, queue);
+}
+
+void standings_promise(struct standings *s, int32_t queue, int32_t gpus, int32_t type) {
+    struct footing *f = footing(s, type, queue), *any = footing(s, 0, queue);
+    struct packing own = {0}, own_of_any = {0};
+    packing_add(&own, gpus, node_size(s, type), 1);
+    packing_add(&own_of_any, gpus, node_size(s, 0), 1);
+    packing_add(&f->promised, gpus, node_size(s, type), 1);
+    s->versions[queue]++;
+    f->in_use += gpus;
+    any->in_use += type ? gpus : 0;
+    f->all = f->all && stands_on_guarantee(&f->stands, &own, s->shares->of[type].guaranteed[queue], node_size(s, type));
+    if (type && !f->all)
+        any->all = any->all && stands_on_guarantee(&any->stands, &own_of_any, s->shares->of[0].guaranteed[queue], node_size(s, 0));
+}
+
+/* ---- one that would start ---- */
+
+static int64_t left_on(const struct standings *s, int32_t type, int32_t queue, bool fixed) {
+    const struct footing *f = footing(s, type, queue);
+    if (!fixed && !f->all)
+        return 0;
+    return s->shares->of[type].guaranteed[queue] - (fixed ? f->fixed.gpus : f->stands.gpus);
 }
 
 int64_t standings_guarantee_left(const struct standings *s, int32_t queue, bool fixed) {
-    if (!fixed && !s->all_on_guarantee[queue])
-        return 0;
-    return s->shares->guaranteed[queue] - (fixed ? s->packed_fixed[queue].gpus : s->packed[queue].gpus);
+    int64_t left = 0;
+    for (uint32_t types = grounds(s); types; types &= types - 1)
+        left += left_on(s, __builtin_ctz(types), queue, fixed);
+    return left;
 }
 
-struct standing standing_of(const struct standings *s, const struct demand *d) {
-    if (d->gpus_min && standings_guarantee_left(s, d->queue, !d->preemptible) >= d->gpus_min) {
-        struct packing packed = d->preemptible ? s->packed[d->queue] : s->packed_fixed[d->queue], own = {0};
-        packing_add(&own, d->gpus_min, s->shares->node_size, 1);
-        if (stands_on_guarantee(&packed, &own, s->shares->guaranteed[d->queue], s->shares->node_size))
-            return (struct standing){BAND_GUARANTEED, d->level};
-    }
-    return (struct standing){s->in_use[d->queue] + d->gpus_min <= s->shares->entitled[d->queue] ? BAND_ENTITLED : BAND_BORROWED, d->level};
+static bool would_stand_on(const struct standings *s, const struct demand *d, int32_t type) {
+    if (!d->gpus_min || left_on(s, type, d->queue, !d->preemptible) < d->gpus_min)
+        return false;
+    const struct footing *f = footing(s, type, d->queue);
+    struct packing packed = d->preemptible ? f->stands : f->fixed, own = {0};
+    packing_add(&own, d->gpus_min, node_size(s, type), 1);
+    return stands_on_guarantee(&packed, &own, s->shares->of[type].guaranteed[d->queue], node_size(s, type));
 }
+
+/* On GPUs of that type; 0: of one that is not divided by itself. */
+static struct standing standing_on(const struct standings *s, const struct demand *d, int32_t type) {
+    if (type && would_stand_on(s, d, type))
+        return (struct standing){BAND_OF_TYPE, d->level, type};
+    if (would_stand_on(s, d, 0))
+        return (struct standing){BAND_GUARANTEED, d->level, 0};
+    int64_t all = footing(s, 0, d->queue)->in_use + d->gpus_min, of_type = footing(s, type, d->queue)->in_use + d->gpus_min;
+    return (struct standing){band_beyond(s, d->queue, type, all, of_type), d->level, 0};
+}
+
+/* The grounds on which it may be placed: bit t, and bit 0 for types that are not divided by themselves. */
+static uint32_t grounds_for(const struct standings *s, const struct demand *d) {
+    uint32_t divided = s->shares->types, may = divided ? node_filter_types(s->c, d->filter) & ~d->barred : 0;
+    return (may & divided) | (may & ~divided || !may);
+}
+
+static struct standing best_or_worst(const struct standings *s, const struct demand *d, bool best) {
+    uint32_t left = grounds_for(s, d);
+    struct standing found = standing_on(s, d, __builtin_ctz(left));
+    for (left &= left - 1; left; left &= left - 1) {
+        struct standing other = standing_on(s, d, __builtin_ctz(left));
+        if (best ? other.band < found.band : other.band > found.band)
+            found = other;
+    }
+    return found;
+}
+
+struct standing standing_of(const struct standings *s, const struct demand *d) { return best_or_worst(s, d, true); }
+struct standing standing_anywhere(const struct standings *s, const struct demand *d) { return best_or_worst(s, d, false); }
+
+static uint32_t all_but(const struct standings *s, int32_t type) { return type ? ~(1u << type) : s->shares->types; }
+
+int standing_ways(const struct standings *s, const struct demand *d, uint32_t barred[STANDING_WAYS_MAX]) {
+    uint32_t may = grounds_for(s, d);
+    int count = 0;
+    enum band worst = may & (may - 1) ? standing_anywhere(s, d).band : BAND_OF_TYPE;
+    for (enum band band = BAND_OF_TYPE; band < worst; band++)
+        for (uint32_t left = may; left; left &= left - 1)
+            if (standing_on(s, d, __builtin_ctz(left)).band == band)
+                barred[count++] = all_but(s, __builtin_ctz(left));
+    barred[count++] = 0;
+    return count;
+}
+
+uint32_t runner_barred(const struct standings *s, const struct runner *k) { return all_but(s, k->type); }

@@ -4,6 +4,10 @@
  * which they started, fill first what is guaranteed to it, then what it is entitled to; the rest is borrowed, and so is what jobs without
  * GPUs hold. A job that would start comes last of its kind. The level is that of the GPU time that it has had (job_level).
  *
+ * Where a type of GPU is divided by itself, those that hold it fill what is guaranteed to their queue of that type before what is
+ * guaranteed to it of any; and beyond what it is entitled to of that type, a job is over its share of the type, and stands between those
+ * within every share and those who borrow. A gang of several types is one of any type.
+ *
  * Bands depend on demand, guarantees, limits and weights, and on who started before whom; never on what has been used. Demand is the same
  * before and after a start or an eviction, so no decision changes what a queue is guaranteed or entitled to, and that a job of a queue is
  * gone can only raise those which come after it.
@@ -14,11 +18,19 @@
 #include "scheduler/policy/room.h"
 #include "scheduler/policy/share.h"
 
-enum band { BAND_GUARANTEED, BAND_ENTITLED, BAND_BORROWED };
+enum band {
+    BAND_OF_TYPE,      /* on a guarantee of the type of its GPUs */
+    BAND_GUARANTEED,   /* on a guarantee of any type */
+    BAND_ENTITLED,
+    BAND_OVER_TYPE,    /* within the share of all types together, not of this one */
+    BAND_BORROWED,
+};
+static inline bool band_is_guaranteed(enum band band) { return band <= BAND_GUARANTEED; }
 
 struct standing {
     enum band band;
     int32_t level;
+    int32_t type;      /* BAND_OF_TYPE: of which; else 0 */
 };
 
 /* A job that runs, as those see it who want its GPUs. */
@@ -26,6 +38,7 @@ struct runner {
     const struct job *job;
     int32_t queue, priority;
     struct standing standing;
+    int32_t type;             /* of its GPUs, if that is divided by itself; else 0 */
     int32_t gpus, gpus_min, level;
     int64_t ran_ms;           /* since its attempt started; -1: it has not */
     int64_t price;            /* GPU-milliseconds that stopping it now would lose */
@@ -40,7 +53,8 @@ struct runner {
 /* What a queue's runners hold, by what could be asked of it: a bound that tells when no search for victims can succeed. */
 struct offer {
     int64_t unguaranteed;           /* on no guarantee */
-    int64_t borrowed[JOB_LEVELS];   /* borrowed, and past their first minutes, by level */
+    int64_t of_any_type;            /* on a guarantee, but of no type */
+    int64_t borrowed[JOB_LEVELS];   /* borrowed, or over a type's share, and past their first minutes, by level */
     int64_t all[JOB_LEVELS];        /* whatever they stand on, past their first minutes */
     int64_t spare;                  /* beyond what elastic ones need */
 };
@@ -48,7 +62,17 @@ struct offer {
 /* A share of a runner on a node. */
 struct runner_task { int32_t runner; const struct task *task; };
 
+/* What a queue's guarantee of a type, or of any, has to bear. */
+struct footing {
+    struct packing stands;    /* what stands on it */
+    struct packing fixed;     /* of that, what can't be stopped */
+    struct packing promised;  /* what is kept for its jobs or started by this plan; of elastic ones, the least */
+    int64_t in_use;           /* GPUs of that type of its own jobs, promised ones too, without what elastic ones hold beyond their least */
+    bool all;                 /* all of that stands on it, or, of those of any type, on another */
+};
+
 struct standings {
+    const struct cluster *c;
     struct runner *runners;       /* in the order in which they started */
     int32_t count;
     int32_t *first_of_queue;      /* by queue; -1 */
@@ -59,12 +83,8 @@ struct standings {
     int64_t going_gpus;
     const struct shares *shares;
     int64_t min_runtime_ms;       /* none is asked sooner, but for a guarantee */
-    struct packing *promised;     /* by queue: what is kept for its jobs or started by this plan; of elastic ones, the least */
-    struct packing *packed;       /* by queue: what stands on its guarantee */
-    struct packing *packed_fixed; /* by queue: what can't be stopped */
-    int64_t *in_use;              /* by queue: GPUs of its own jobs, promised ones too, without what elastic ones hold beyond their least */
-    bool *all_on_guarantee;       /* by queue: all of that stands on it */
-    uint64_t *versions;           /* by queue: grows with each change of the five above */
+    struct footing *on[GPU_TYPES_MAX];   /* by type and queue; [0]: guarantees of any type, and what is in use of all */
+    uint64_t *versions;           /* by queue: grows with each change of those */
 };
 
 enum {
@@ -82,10 +102,19 @@ void standings_link_nodes(struct standings *s, int32_t node_count, struct arena 
 void standings_update(struct standings *s, int32_t queue);
 /* What the runners of a queue and of those below it hold. */
 struct offer standings_offered_within(const struct standings *s, const struct cluster *c, int32_t queue);
-void standings_promise(struct standings *s, int32_t queue, int32_t gpus);   /* a job of the queue will start */
-/* At most so many GPUs that would start now in the queue, of jobs that can't be stopped or of others, could stand on its guarantee. */
+/* A job of the queue will start, at its least on so many GPUs of that type (share_type_of). */
+void standings_promise(struct standings *s, int32_t queue, int32_t gpus, int32_t type);
+/* At most so many GPUs that would start now in the queue, of jobs that can't be stopped or of others, could stand on its guarantees. */
 int64_t standings_guarantee_left(const struct standings *s, int32_t queue, bool fixed);
-/* That of a job which would start now. */
+
+/* That of a job which would start now, where it stands best; and wherever it starts. */
 struct standing standing_of(const struct standings *s, const struct demand *d);
+struct standing standing_anywhere(const struct standings *s, const struct demand *d);
+/* The ways in which it may be placed, each as the types of GPU that it is kept from: where it stands better than anywhere, the best first;
+ * last, anywhere. How many. */
+enum { STANDING_WAYS_MAX = GPU_TYPES_MAX + 1 };
+int standing_ways(const struct standings *s, const struct demand *d, uint32_t barred[STANDING_WAYS_MAX]);
+/* Types of GPU on which a runner is not to go on, when it has to leave where it is. */
+uint32_t runner_barred(const struct standings *s, const struct runner *k);
 
 #endif

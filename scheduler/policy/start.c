@@ -54,5 +54,13 @@ bool start_is_admitted(const struct pass *p, const struct demand *d, struct wait
 }
 
 bool start_find_place(struct pass *p, const struct demand *d, struct placement *where) {
-    return place_largest(&p->room, d, scale_most(p, d), where);
+    uint32_t barred[STANDING_WAYS_MAX];
+    int ways = standing_ways(&p->standings, d, barred);
+    struct demand on = *d;
+    for (int i = 0; i < ways; i++) {
+        on.barred = d->barred | barred[i];
+        if (place_largest(&p->room, &on, scale_most(p, d), where))
+            return true;
+    }
+    return false;
 }

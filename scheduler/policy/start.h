@@ -18,7 +18,7 @@ bool start_is_kept_out(const struct pass *p, const struct job *j, struct wait_re
 bool start_is_limited(const struct pass *p, const struct demand *d, struct wait_reason *why);
 /* Its queue, and each one above it, may have so many GPUs more: by limits, and by guarantees for what can't be taken back. */
 bool start_is_admitted(const struct pass *p, const struct demand *d, struct wait_reason *why);
-/* There is a place for its gang; for an elastic job, the largest that its queue may have. */
+/* There is a place for its gang, where it stands best of all that it may use; for an elastic job, the largest that its queue may have. */
 bool start_find_place(struct pass *p, const struct demand *d, struct placement *where);
 
 #endif

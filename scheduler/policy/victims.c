@@ -26,6 +26,7 @@ void victims_init(struct victims *v, struct pass *p, const struct demand *d) {
                                        .leaving = arena_array(p->arena, runners, sizeof *v->leaving),
                                        .taken = arena_array(p->arena, runners, sizeof *v->taken),
                                        .items = arena_array(p->arena, runners, sizeof *v->items),
+                                       .priced = arena_array(p->arena, runners, sizeof *v->priced),
                                        .node_cost = arena_array(p->arena, nodes, sizeof *v->node_cost),
                                        .sorted_cost = arena_array(p->arena, nodes, sizeof *v->sorted_cost),
                                        .node_used = arena_array(p->arena, nodes, sizeof *v->node_used)};
@@ -49,7 +50,7 @@ static int64_t cost_of(const struct victims *v, const struct runner *k, const st
     bool outside = k->job->queue != v->demand->queue && c->queues[k->job->queue].parent != c->queues[v->demand->queue].parent;
     if (v->by_share_of_price && k->gpus)
         price = price * __builtin_popcount(t->gpus) / k->gpus;
-    if (k->standing.band == BAND_GUARANTEED)
+    if (band_is_guaranteed(k->standing.band))
         price += most;
     return price << 12 | (int64_t)outside << 11 | (k->gpus < 2048 ? k->gpus : 2047);
 }
@@ -108,7 +109,7 @@ static int least_of(int a, int b) { return a < b ? a : b; }
 
 static bool may_use(const struct victims *v, int32_t node, const struct need *need) {
     const struct cluster *c = v->p->c;
-    if (!node_filter_passes(c, v->demand->filter, node))
+    if (!node_filter_passes(c, v->demand->filter, node) || v->demand->barred >> c->shapes[c->nodes[node].shape].gpu_type & 1)
         return false;
     return !v->demand->exclusive || need->gpus == c->shapes[c->nodes[node].shape].count;
 }
@@ -393,13 +394,18 @@ static bool is_wanted(struct victims *v, const struct placement *where, const st
     return wanted;
 }
 
+static int by_price(const void *a, const void *b) {
+    const struct priced *x = a, *y = b;
+    return x->price != y->price ? (x->price > y->price ? -1 : 1) : x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* The dearest first; equals stay in their order. */
 static void sort_by_price(struct victims *v) {
-    for (int32_t i = 1; i < v->count; i++)
-        for (int32_t k = i; k > 0 && runner_at(v, v->items[k])->price > runner_at(v, v->items[k - 1])->price; k--) {
-            int32_t other = v->items[k];
-            v->items[k] = v->items[k - 1];
-            v->items[k - 1] = other;
-        }
+    for (int32_t i = 0; i < v->count; i++)
+        v->priced[i] = (struct priced){runner_at(v, v->items[i])->price, i, v->items[i]};
+    qsort(v->priced, (size_t)v->count, sizeof *v->priced, by_price);
+    for (int32_t i = 0; i < v->count; i++)
+        v->items[i] = v->priced[i].runner;
 }
 
 static bool is_placed(struct victims *v, const struct split *split, struct placement *where) {

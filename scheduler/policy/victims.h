@@ -11,6 +11,8 @@
 /* How a job is made to leave. */
 enum leaving { STAYS, SHRINKS, IS_EVICTED, MOVES };
 
+struct priced { int64_t price; int32_t at, runner; };
+
 struct victims {
     struct pass *p;
     const struct demand *demand;   /* the gang's */
@@ -19,6 +21,7 @@ struct victims {
     enum leaving *leaving;         /* by runner: how it would */
     bool *taken;                   /* by runner */
     int32_t *items, count;         /* the runners taken */
+    struct priced *priced;         /* the same, to be sorted */
     bool by_share_of_price;        /* one on several nodes costs each its share; else all of it costs the first */
     int64_t *node_cost;            /* by node, for the need that is being served */
     int64_t *sorted_cost;          /* the same costs, in order */

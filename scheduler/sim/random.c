@@ -152,6 +152,8 @@ static void make_submission(struct run *r, struct event *e, struct job_after_row
     widen(r, e);
     if (chance(r, 25))
         constrain(r, s);
+    if (r->typed && chance(r, 50))
+        s->gpu_type = chance(r, 50) ? "h100" : "a100";
     if (r->arrays && chance(r, 40))
         s->array = array_texts[below(r, (int64_t)(sizeof array_texts / sizeof *array_texts))];
 }
@@ -256,6 +258,17 @@ static void draw_typed(struct run *r, struct queue_spec *spec) {
     give(r, &t->set, &t->clear, QUEUE_SETTING_LIMIT, 60);
     t->guarantee = some_gpus(r) / 2;
     t->limit = t->guarantee + below(r, 10);
+    if (!r->typed)
+        return;
+    give(r, &t->set, &t->clear, QUEUE_SETTING_GUARANTEE, 80);
+    give(r, &t->set, &t->clear, QUEUE_SETTING_WEIGHT, 30);
+    t->weight = 1 + below(r, 4);
+    t->guarantee = below(r, 4);
+    t->limit = t->guarantee + below(r, 10);
+    spec->set |= QUEUE_BIT(QUEUE_SETTING_GUARANTEE);
+    spec->clear &= ~QUEUE_BIT(QUEUE_SETTING_GUARANTEE);
+    spec->guarantee = t->guarantee + below(r, 4);
+    spec->limit = spec->guarantee + below(r, 12);
 }
 
 /* Some settings of a queue, as an admin or a file would give them. */
@@ -275,7 +288,7 @@ static void draw_spec(struct run *r, struct queue_spec *spec) {
     spec->max_pending_per_user = 2 + below(r, 10);
     spec->users = spec->groups = spec->admins = spec->default_for_groups = chance(r, 50) ? "ada" : "bob,eve";
     spec->closed = spec->set & QUEUE_BIT(QUEUE_SETTING_CLOSED) && chance(r, 60);
-    if (chance(r, 30))
+    if (chance(r, r->typed ? 80 : 30))
         draw_typed(r, spec);
 }
 
@@ -632,6 +645,7 @@ void random_run(struct run *r, int64_t seed, int64_t steps, bool verbose) {
     r->administered = !r->crashing && chance(r, 25);
     r->elastic = !r->crashing && chance(r, 40);
     r->arrays = seed % 2 && seed % 10 < 6;   /* the others are as they were when they found what seeds.txt tells */
+    r->typed = seed % 20 == 10 || seed % 20 == 12;
     build(r);
     for (int64_t i = 0; i < steps && !r->w.broken.code; i++) {
         one_step(r);

@@ -22,6 +22,7 @@ struct run {
     bool foretelling;                  /* jobs are asked what lies before them, and it is compared with what comes */
     int64_t frozen, frozen_evictions;  /* how often time stood still, and who was evicted then */
     bool administered;                 /* one in which the quota tree changes all the time */
+    bool typed;                        /* one in which most guarantees are of a type of GPU, and most jobs ask for one */
 };
 
 /* Runs the whole of it on a zeroed `r`. What went wrong is in r->w.broken. The caller releases past, arena and w. */

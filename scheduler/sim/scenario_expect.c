@@ -227,7 +227,8 @@ static void expect_queue(struct scenario *s, const struct words *w) {
     int32_t of = type ? cluster_gpu_type(&s->w.c, type) : 0;
     expect_number(s, w, "used", of > 0 ? queue->used_by_type[of] : queue->gpus_used);
     struct arena arena = {0};
-    expect_number(s, w, "entitlement", share_entitlements(&s->w.c, &arena)[q]);
+    const int64_t *entitled = share_entitlements(&s->w.c, of > 0 ? of : 0, &arena);
+    expect_number(s, w, "entitlement", entitled ? entitled[q] : -1);
     arena_release(&arena);
     if (of < 0 || (words_have(w, "draining") && !queue->draining) || (words_have(w, "evicting") && !queue->evicting))
         scenario_fail(s, "queue %s is %sdraining, %sevicting", w->at[2], queue->draining ? "" : "not ", queue->evicting ? "" : "not ");

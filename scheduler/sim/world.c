@@ -67,8 +67,8 @@ static void note_moves(struct world *w, const uint8_t *before, int32_t count) {
 static void print_event(const struct world *w, const struct event *e, int rc, const struct error *err) {
     printf("%9lld %s%s job=%lld node=%s queue=%s cause=%s kind=%s other=%lld%s%s\n", (long long)w->now_ms,
            event_is_decision((int)e->type) ? "  -> " : "", event_type_name((int)e->type), (long long)e->job, e->node, e->queue,
-           stop_cause_name((int)e->cause), exit_kind_name((int)e->kind), (long long)e->other, rc ? ": refused: " : "",
-           rc ? err->text : "");
+           stop_cause_name((int)e->cause), exit_kind_name((int)e->kind), (long long)e->other, rc ? ": refused: " : *e->rule ? ": " : "",
+           rc ? err->text : *e->rule ? e->text : "");
     const struct event_task *tasks = e->placement.tasks.items;
     for (size_t i = 0; i < e->placement.tasks.count; i++)
         printf("            %s gpus=%llx ranks=%lld\n", tasks[i].node, (unsigned long long)tasks[i].gpus, (long long)tasks[i].ranks);
@@ -152,20 +152,32 @@ size_t world_decide(struct world *w) {
     return w->plan.count;
 }
 
-/* Of one plan, a victim of a right among equals. */
-static bool is_among_equals(const struct plan *plan, int64_t taker) {
-    for (size_t i = 0; i < plan->count; i++)
-        if (plan->decisions[i].type == EVENT_JOB_STOP && plan->decisions[i].other == taker &&
-            (!strcmp(plan->decisions[i].rule, "rotate") || !strcmp(plan->decisions[i].rule, "pack")))
-            return true;
-    return false;
+/* Does the plan for this job take from such as lose little: by a right among equals, or by a move? What a checkpoint gives so is seen
+ * within a minute. What a guarantee is owed is seen at once. */
+static bool is_of_the_fresh(const struct plan *plan, int64_t taker) {
+    bool fresh = false;
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct event *e = &plan->decisions[i];
+        if (e->type != EVENT_JOB_STOP || e->other != taker)
+            continue;
+        if (!strcmp(e->rule, "reclaim"))
+            return false;
+        fresh |= !strcmp(e->rule, "rotate") || !strcmp(e->rule, "pack") || !strcmp(e->rule, "move");
+    }
+    return fresh;
 }
 
-/* A place to come: it holds nobody up. What a checkpoint gives among equals: it is seen within a minute. */
-static bool may_come_late(const struct plan *plan, const struct event *e) {
-    if (e->type == EVENT_RESERVE && e->kind == KEPT_AHEAD)
-        return true;
-    return is_among_equals(plan, e->type == EVENT_JOB_STOP ? e->other : e->job);
+/* A decision from scratch must find nothing more, but a place to come, which holds nobody up, and what may come late; what is decided after
+ * that may follow from it. */
+static void check_settled(struct world *w) {
+    for (size_t i = 0; i < w->plan.count && !w->broken.code; i++) {
+        const struct event *e = &w->plan.decisions[i];
+        if (is_of_the_fresh(&w->plan, e->type == EVENT_JOB_STOP ? e->other : e->job))
+            return;
+        if (e->type != EVENT_RESERVE || e->kind != KEPT_AHEAD)
+            error_set(&w->broken, ERR_FAILED, "%s of job %lld: seen only when all is tried again", event_type_name((int)e->type),
+                      (long long)e->job);
+    }
 }
 
 void world_settle(struct world *w, int most) {
@@ -174,14 +186,9 @@ void world_settle(struct world *w, int most) {
         ;
     if (rounds > most && !w->broken.code)
         error_set(&w->broken, ERR_FAILED, "the policy finds no end after %d decisions", most);
-    world_forget_tried(w);   /* a decision from scratch must find nothing more */
+    world_forget_tried(w);
     world_decide(w);
-    for (size_t i = 0; i < w->plan.count && !w->broken.code; i++) {
-        const struct event *e = &w->plan.decisions[i];
-        if (!may_come_late(&w->plan, e))
-            error_set(&w->broken, ERR_FAILED, "%s of job %lld: seen only when all is tried again", event_type_name((int)e->type),
-                      (long long)e->job);
-    }
+    check_settled(w);
 }
 
 static void complain(struct world *w, const struct error *err) {

@@ -81,7 +81,7 @@ def elements_are_cancelled_and_held_alone(c):
 
 
 def elements_are_called_as_their_user_calls_them(c):
-    array = c.submit("--array", "0-1", "-g", 4, "-t", "1h", "--", "sleep", "60")
+    array = c.submit("--array", "0-1", "-g", 4, "-t", "1h", "--grace", "1s", "--", "sleep", "600")
     for index in (0, 1):
         c.wait_state(f"{array}[{index}]", "RUNNING")
     last = c.submit("--array", "5", "--hold", "-g", 1, "--", "true")
@@ -93,8 +93,26 @@ def elements_are_called_as_their_user_calls_them(c):
     contains(text, f"if job {array}[{earlier}] ends by its time limit", "until when")
     reason = c.json("why", f"{last}[5]")["jobs"][0]["reason"]
     equal(reason["holders"], [f"{array}[0]", f"{array}[1]"], "holders")
-    c.muster("cancel", array, last)
+    nodes = c.json("nodes")["nodes"]
+    jobs = sorted((job for node in nodes for job in node["jobs"]), key=lambda job: job["number"])
+    equal([(job["id"], job["element"]) for job in jobs], [(array, 0), (array, 1)], "who runs on the nodes")
+    equal(sorted(n for node in nodes for n in node["running"]), [job["number"] for job in jobs], "their own numbers")
+    equal({gpu["holder"]["id"] for node in nodes for gpu in node["gpus"]}, {array}, "who holds the GPUs")
+    for command in ("nodes", "top"):
+        contains(c.muster(command).out, f"{array}[1]", command)
+
+    c.muster("cancel", last)
+    c.admin("quota", "set", "prod", "--guarantee", 4)
+    owed = c.submit("--array", "8", "-Q", "prod", "-g", 4, "--", "true")
+    c.wait_final(f"{owed}[8]", 60)
+    taken = next(job for job in (f"{array}[0]", f"{array}[1]") if c.json("why", job)["jobs"][0]["past"])
+    for command in ("why", "show"):
+        contains(c.muster(command, taken).out, f"attempt 1 had to give its GPUs to job {owed}[8] of queue prod (rule: reclaim)", command)
+        contains(c.muster(command, taken).out, f"reclaim: job {owed}[8] of queue prod (guaranteed 4) needs 4 GPUs; job {taken} of", command)
+    contains(c.muster("show", taken).out, f"its GPUs are owed to job {owed}[8] of queue prod", "its timeline")
+    c.muster("cancel", array)
     c.wait_final(array)
+    c.admin("quota", "delete", "prod")
 
 
 def a_restart_of_musterd_keeps_all(c):

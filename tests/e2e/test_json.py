@@ -2,7 +2,10 @@
 
 import json
 
-from cluster import FINAL, check, contains, equal, main, wait_for
+import os
+import re
+
+from cluster import FINAL, ROOT, check, contains, equal, main, wait_for
 
 
 def rows_of(text):
@@ -144,7 +147,82 @@ def top_as_lines(c):
     equal(len(c.json("top")["nodes"]), 2, "once")
 
 
+MAPS = ("settings", "values", "counts", "effective")   # whose members are names that somebody chose
+
+
+def objects_of(value, path=""):
+    """Each object of a document with its path: ("jobs[].reason", {"code": ...})."""
+    if isinstance(value, list):
+        for item in value:
+            yield from objects_of(item, path + "[]")
+    elif isinstance(value, dict):
+        is_map = path.rpartition(".")[2] in MAPS
+        if path and not is_map:
+            yield path, value
+        for name, item in value.items():
+            yield from objects_of(item, path + "{}" if is_map else f"{path}.{name}".lstrip("."))
+
+
+def page_of_members():
+    """(command, object) -> the members that it must have, and those that it may have."""
+    page = {}
+    with open(os.path.join(ROOT, "docs/json.md")) as f:
+        for commands, name, members in re.findall(r"^\| ([^|]*) \| `([^`]*)` \| `([^`]*)`[^|]*\|$", f.read(), re.M):
+            for command in re.findall("`([^`]*)`", commands) or ["all"]:
+                must, may = page.setdefault((command, name), (set(), set()))
+                for member in members.split(", "):
+                    (may if member.endswith("?") else must).add(member.rstrip("?"))
+    return page
+
+
+def sample(c):
+    """Documents that have all there is: arrays, progress, curves, evictions, resizes, what would be."""
+    c.admin("quota", "set", "prod", "--guarantee", 6)
+    script = """muster report --step 1 --total 9 --loss 2 --value mfu=0.5; muster report --step 2 --loss 1 --checkpointed 2
+                exec sleep 600"""
+    asked = ["submit", "--json", "--test-only"]
+    elastic = c.submit("-g", "2..4", "--grace", "1s", "--", "sh", "-c", script)
+    yield "submit", json.loads(c.muster(*asked, "-g", 8, "--", "true").out)
+    evicted = c.submit("-g", 4, "--grace", "1s", "--", "sh", "-c", script)
+    for job in (elastic, evicted):
+        wait_for(lambda: c.show(job)["checkpoint"], 20, "it has saved its work")
+    yield "submit", json.loads(c.muster(*asked, "-Q", "prod", "-g", 6, "--", "true").out)
+    array = c.submit("--array", "0-2%1", "-Q", "prod", "-g", 6, "--grace", "1s", "--", "sleep", "600")
+    c.wait_state(f"{array}[0]", "RUNNING")
+    after = c.submit("-g", 1, "--after", f"any:{array}", "--", "true")
+    yield "jobs", c.json("jobs", "-A")
+    yield "show", c.json("show", array, f"{array}[0]", after, evicted, elastic)
+    yield "why", c.json("why", array, f"{array}[0]", after, evicted, elastic)
+    for words in (["nodes"], ["top"], ["quota", "show"], ["version"]):
+        yield " ".join(words), c.json(*words)
+    yield "submit", json.loads(c.muster(*asked, "-g", 0, "--", "true").out)
+    yield "quota set", json.loads(c.admin("quota", "set", "prod", "--limit", 2, "--guarantee", 0, "--evict", "--dry-run", "--json").out)
+    c.muster("cancel", array, evicted, elastic, after)
+    for job in (array, evicted, elastic):
+        c.wait_final(job)
+    c.admin("quota", "delete", "prod")
+
+
+def the_page_tells_the_members(c):
+    page, unseen = page_of_members(), {}
+    for key, (must, may) in page.items():
+        unseen.setdefault(key[1], set()).update(must | may)
+    for command, document in sample(c):
+        for path, found in objects_of(document):
+            keys = [key for key in page if key[0] in (command, "all") and (path == key[1] or path.endswith("." + key[1]))]
+            longest = max((len(key[1]) for key in keys), default=0)
+            keys = [key for key in keys if len(key[1]) == longest]
+            check(keys, f"docs/json.md tells nothing of {path} of `{command}`")
+            must, may = (set().union(*(page[key][i] for key in keys)) for i in (0, 1))
+            equal((sorted(set(found) - must - may), sorted(must - set(found))), ([], []),
+                  f"{path} of `{command}`: members that docs/json.md does not tell, and that it has not")
+            for key in keys:
+                unseen[key[1]] -= set(found)
+    equal({name: members for name, members in unseen.items() if members}, {}, "members that nobody has")
+
+
 if __name__ == "__main__":
-    main([logs_are_json_lines, logs_of_a_rank_name_it, logs_follow_in_json_over_attempts, logs_show_a_line_that_is_not_whole_yet,
-          logs_fail_without_a_line, run_gives_the_row_and_the_code, run_gives_no_row_of_a_job_that_is_none, report_acknowledges,
-          nodes_as_lines, jobs_as_lines, wait_tells_of_each_job_when_it_is_over, top_as_lines])
+    main([the_page_tells_the_members, logs_are_json_lines, logs_of_a_rank_name_it, logs_follow_in_json_over_attempts,
+          logs_show_a_line_that_is_not_whole_yet, logs_fail_without_a_line, run_gives_the_row_and_the_code,
+          run_gives_no_row_of_a_job_that_is_none, report_acknowledges, nodes_as_lines, jobs_as_lines,
+          wait_tells_of_each_job_when_it_is_over, top_as_lines])

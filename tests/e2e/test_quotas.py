@@ -82,7 +82,13 @@ def a_file_is_applied_whole_or_not_at_all(c):
     equal(sorted(queues(c)), ["default"], "a dry run changes nothing")
     c.admin("quota", "apply", "-f", good)
     equal(sorted(queues(c)), ["a", "a/x", "b", "default"], "queues")
-    equal(queues(c)["b"]["gpu_types"][0]["limit"], 5, "limit of a type")
+    of_type = queues(c)["b"]["gpu_types"][0]
+    equal(of_type["limit"], 5, "limit of a type")
+    equal(of_type["entitlement"], None, "a type with limits alone is not divided by itself")
+    c.admin("quota", "set", "b", "--gpu-type", "FAKE", "--guarantee", 3)
+    of_type = queues(c)["b"]["gpu_types"][0]
+    equal([of_type[k] for k in ("guarantee", "entitlement", "used", "borrowed", "waiting_gpus", "owed")], [3, 3, 0, 0, 0, 0],
+          "a type that is divided by itself")
 
     swap = c.write("swap.yaml", "queues: {a: {guarantee: 3}, a/x: {guarantee: 3}, b: {guarantee: 5}}\n")
     c.admin("quota", "apply", "-f", swap)   # no order of single steps would be allowed
@@ -174,6 +180,27 @@ def an_evicted_job_checkpoints_and_goes_on_later(c):
         equal([h["step"] for h in json.load(f)], list(range(1, 61)), "every step once, in order")
     c.muster("cancel", small)
     c.wait_final(small)
+
+
+def an_elastic_job_goes_on_with_less(c):
+    fresh(c)
+    c.admin("quota", "set", "ml")
+    small = sleeper(c, "-Q", "ml", "-g", 1)
+    elastic = sleeper(c, "-Q", "ml", "-g", "2..4", "--grace", "1s")
+    c.wait_state(elastic, "RUNNING")
+    limit = ["quota", "set", "ml", "--limit", 4, "--evict"]
+    dry = c.admin(*limit, "--dry-run").out
+    contains(dry, f"over: uses 5 GPUs of 4; goes on with less, after a checkpoint: job {elastic} (", "who would shrink")
+    contains(dry, "4 -> 2 GPUs)", "and to what")
+    (job,) = json.loads(c.admin(*limit, "--dry-run", "--json").out)["rows"][0]["over"]["jobs"]
+    equal([job[k] for k in ("id", "element", "number", "gpus", "gpus_left", "fate")], [elastic, None, elastic, 4, 2, "resized"], "as JSON")
+    c.admin(*limit)
+    row = wait_for(lambda: (row := c.show(elastic))["attempt"] == 2 and row["state"] == "RUNNING" and row, 20, "it goes on")
+    equal((row["gpus"], row["past"][0]["rule"], c.state_of(small)), (2, "quota", "RUNNING"), "with less, and nobody is evicted")
+    contains(c.muster("why", elastic).out, "attempt 1 was to go on with less than 4 GPUs (rule: shrink: an admin set a limit", "why")
+    for each in (small, elastic):
+        c.muster("cancel", each)
+        c.wait_final(each)
 
 
 def limits_by_user_and_by_time(c):
@@ -276,5 +303,5 @@ def many_queues_fit(c):
 if __name__ == "__main__":
     main([settings_are_shown_as_they_hold, wrong_words_are_usage, a_file_is_applied_whole_or_not_at_all,
           a_rename_and_a_delete_take_running_jobs_along, a_drained_queue_lets_jobs_end_and_starts_none,
-          an_evicted_job_checkpoints_and_goes_on_later, limits_by_user_and_by_time, who_may_submit, an_admin_of_a_subtree,
-          the_history_tells_who_and_what, many_queues_fit])
+          an_evicted_job_checkpoints_and_goes_on_later, an_elastic_job_goes_on_with_less, limits_by_user_and_by_time, who_may_submit,
+          an_admin_of_a_subtree, the_history_tells_who_and_what, many_queues_fit])

@@ -133,25 +133,38 @@ static void test_why_not(void **state) {
     assert_string_equal(text, "Job 5  RUNNING\n              It does not wait.\n");
     free(text);
     json_decref(document);
+    document = parse_json(
+        "{\"jobs\": [{\"id\": 5, \"state\": \"RUNNING\", \"reason\": null, \"past\": [{\"ms\": 61000, \"text\": \"had to go\","
+        " \"rule\": \"loan\", \"gpus_evicted\": 4, \"gpu_seconds_lost\": 2, \"plan\": \"loan: it ran there\"},"
+        " {\"ms\": 62000, \"cause\": \"MOVED\", \"text\": \"was to go elsewhere\", \"plan\": \"move: makes room\"}]}]}");
+    CAPTURE(text, why_print(document, 0, out));
+    assert_string_equal(text, "Job 5  RUNNING\n              It does not wait.\n"
+                              "  evicted     1 time, 2 GPU seconds of work lost\n"
+                              "  00:01:01    had to go (rule: loan): 4 evicted, 2 GPU seconds of work lost\n"
+                              "              loan: it ran there\n"
+                              "  moved       00:01:02: was to go elsewhere (rule: move: makes room)\n");
+    free(text);
+    json_decref(document);
 }
 
 static const char two_nodes[] = "{\"nodes\": [{\"name\": \"n0\", \"state\": \"UP\", \"rack\": \"r0\", \"fake\": true, \"gpus\": "
                                 "[{\"index\": 0, \"type\": \"H100\", \"uuid\": \"FAKE-0\","
-                                " \"memory_mib\": 81920, \"numa\": 0, \"island\": 0, \"job\": 7}], \"gpus_total\": 8, \"gpus_used\": 2, "
-                                "\"cpus_total\": 64, \"cpus_used\": 4,"
-                                " \"memory_mib\": 65536, \"running\": [7, 9], \"features\": [\"nvme\", \"ib\"], \"last_heard_ms\": 1000},"
+                                " \"memory_mib\": 81920, \"numa\": 0, \"island\": 0, \"job\": 7, \"holder\": {\"id\": 7}}], "
+                                "\"gpus_total\": 8, \"gpus_used\": 2, \"cpus_total\": 64, \"cpus_used\": 4,"
+                                " \"memory_mib\": 65536, \"jobs\": [{\"id\": 7}, {\"id\": 9, \"element\": 3}], "
+                                "\"features\": [\"nvme\", \"ib\"], \"last_heard_ms\": 1000},"
                                 "{\"name\": \"n1\", \"state\": \"DRAINED\", \"rack\": \"r1\", \"gpus\": [], \"gpus_total\": 0, "
                                 "\"gpus_used\": 0, \"cpus_total\": 8, \"cpus_used\": 0,"
-                                " \"memory_mib\": 1024, \"running\": [], \"reason\": \"new\\u0007disk\"}]}";
+                                " \"memory_mib\": 1024, \"jobs\": [], \"reason\": \"new\\u0007disk\"}]}";
 
 static void test_nodes(void **state) {
     json_t *document = parse_json(two_nodes);
     char *text;
     CAPTURE(text, nodes_print(document, out));
     assert_string_equal(text,
-                        "NAME  STATE    RACK  GPUS  TYPE         CPUS    MEMORY  FEATURES  JOBS  REASON\n"
-                        "n0    UP       r0     2/8  H100 (fake)  4/64  64.0 GiB  nvme,ib   7,9   \n"
-                        "n1    DRAINED  r1     0/0                0/8   1.0 GiB                  new\\x07disk\n");
+                        "NAME  STATE    RACK  GPUS  TYPE         CPUS    MEMORY  FEATURES  JOBS    REASON\n"
+                        "n0    UP       r0     2/8  H100 (fake)  4/64  64.0 GiB  nvme,ib   7,9[3]  \n"
+                        "n1    DRAINED  r1     0/0                0/8   1.0 GiB                    new\\x07disk\n");
     free(text);
     json_decref(document);
 }
@@ -173,11 +186,11 @@ static void test_top(void **state) {
         "{\"nodes\": [{\"name\": \"n0\", \"state\": \"UP\", \"cpu_pct\": 50, \"mem_available_mib\": 256, \"mem_total_mib\": 1024, "
         "\"swap_used_mib\": 0,"
         " \"page_faults_per_s\": 3, \"load1\": 1.5, \"gpus\": [{\"utilisation_pct\": 90, \"memory_used_mib\": 512, \"power_w\": 300,"
-        " \"temperature_c\": 60, \"job\": 7}]}], \"jobs\": []}");
+        " \"temperature_c\": 60, \"job\": 8, \"holder\": {\"id\": 7, \"element\": 2}}]}], \"jobs\": []}");
     char *text;
     CAPTURE(text, top_print(document, 0, out));
     assert_contains(text, "n0    UP     [#####.....]  50%  1.50  [#######...]  256 MiB  0 MiB         3\n");
-    assert_contains(text, "n0      0    7  [#########.]  90%  512 MiB  300 W  60 C\n");
+    assert_contains(text, "n0      0  7[2]  [#########.]  90%  512 MiB  300 W  60 C\n");
     free(text);
     json_decref(document);
 }
@@ -223,7 +236,8 @@ static void test_quota_changes(void **state) {
         "\"over\": null},"
         " {\"name\": \"lab\", \"action\": \"change\", \"changes\": [{\"setting\": \"limit\", \"before\": \"8\", \"after\": \"4\"}],"
         "  \"over\": {\"used\": 8, \"limit\": 4, \"gpu_type\": null, \"jobs\": [{\"id\": 3, \"user\": \"ada\\u001b\", \"gpus\": 4, "
-        "\"fate\": \"evicted\"}]}},"
+        "\"fate\": \"evicted\", \"gpus_left\": 0}, {\"id\": 12, \"element\": 7, \"user\": \"bob\", \"gpus\": 2, \"fate\": \"evicted\","
+        " \"gpus_left\": 0}, {\"id\": 5, \"user\": \"eve\", \"gpus\": 8, \"fate\": \"resized\", \"gpus_left\": 4}]}},"
         " {\"name\": \"old\", \"action\": \"rename\", \"to\": \"new\", \"changes\": []},"
         " {\"name\": \"gone\", \"action\": \"move\", \"to\": \"new\", \"jobs\": 2}]");
     char *text;
@@ -231,7 +245,8 @@ static void test_quota_changes(void **state) {
     assert_string_equal(text, "create ml: guarantee 8, limit of H100 4\n"
                               "  in effect: guarantee 8, policy fair\n"
                               "change lab: limit 8 -> 4\n"
-                              "  over: uses 8 GPUs of 4; evicted, after a checkpoint: job 3 (ada\\x1b, 4 GPUs)\n"
+                              "  over: uses 8 GPUs of 4; goes on with less, after a checkpoint: job 5 (eve, 8 -> 4 GPUs); "
+                              "evicted, after a checkpoint: job 3 (ada\\x1b, 4 GPUs), 12[7] (bob, 2 GPUs)\n"
                               "rename old to new\n"
                               "move gone: 2 jobs to new\n");
     free(text);

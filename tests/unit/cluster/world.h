@@ -57,11 +57,14 @@ static inline void gpus_fill(struct gpu_inventory gpus[16], int64_t links[16][16
     }
 }
 
-static inline int world_node(struct world *w, const char *name, const char *rack, int gpu_count, int island, const char *boot_id) {
+static inline int world_node_of(struct world *w, const char *type, const char *name, const char *rack, int gpu_count, int island,
+                                const char *boot_id) {
     struct gpu_inventory gpus[16];
     int64_t links[16][16];
     struct event e = event_of(EVENT_NODE_UP);
     gpus_fill(gpus, links, gpu_count, island ? island : 1, 450, 50);
+    for (int i = 0; i < gpu_count; i++)
+        gpus[i].type = type;
     e.node = name;
     e.boot_id = boot_id;
     e.inventory.name = name;
@@ -73,9 +76,13 @@ static inline int world_node(struct world *w, const char *name, const char *rack
     return world_apply(w, &e);
 }
 
+static inline int world_node(struct world *w, const char *name, const char *rack, int gpu_count, int island, const char *boot_id) {
+    return world_node_of(w, "T", name, rack, gpu_count, island, boot_id);
+}
+
 struct ask {
     const char *queue;
-    int gpus, nodes, ranks, cpus, priority, retries;
+    int gpus, gpus_min, nodes, ranks, cpus, priority, retries;
     int64_t time_limit_ms, grace_ms, memory_mib;
     int launcher, topology;
     bool not_preemptible, wait, hold;
@@ -92,6 +99,7 @@ static inline int64_t world_submit(struct world *w, struct ask a) {
     e.submission = (struct job_submission){.priority = a.priority,
                                            .nodes = a.nodes,
                                            .gpus = a.gpus,
+                                           .gpus_min = a.gpus_min,
                                            .ranks = a.ranks,
                                            .cpus_per_rank = a.cpus,
                                            .memory_mib = a.memory_mib,

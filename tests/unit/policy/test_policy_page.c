@@ -103,23 +103,40 @@ static void set_queue(struct world *w, const char *name, int64_t guarantee, int6
     assert_ok(world_apply(w, &e), &w->err);
 }
 
-static void set_setting(struct world *w, const char *name, const char *setting, const char *value) {
+static void set_spec(struct world *w, struct queue_spec *spec) {
     struct event e = event_of(EVENT_QUOTA_SET);
-    struct queue_spec spec;
-    queue_spec_init(&spec, name);
-    assert_ok(queue_spec_parse(&spec, queue_setting_from_name(setting), value, &w->arena, &w->err), &w->err);
-    e.queues = (struct rows){1, &spec};
+    e.queues = (struct rows){1, spec};
     assert_ok(world_apply(w, &e), &w->err);
 }
 
-static int64_t submit_as(struct world *w, const char *queue, int uid, int gpus, int priority) {
+static void set_setting(struct world *w, const char *name, const char *setting, const char *value) {
+    struct queue_spec spec;
+    queue_spec_init(&spec, name);
+    assert_ok(queue_spec_parse(&spec, queue_setting_from_name(setting), value, &w->arena, &w->err), &w->err);
+    set_spec(w, &spec);
+}
+
+static void set_typed(struct world *w, const char *name, const char *type, int64_t guarantee, int64_t weight) {
+    struct queue_spec spec;
+    queue_spec_init(&spec, name);
+    *queue_spec_typed(&spec, type, &w->arena) = (struct queue_typed){
+        .gpu_type = type, .guarantee = guarantee, .weight = weight,
+        .set = QUEUE_BIT(QUEUE_SETTING_GUARANTEE) | QUEUE_BIT(QUEUE_SETTING_WEIGHT)};
+    set_spec(w, &spec);
+}
+
+static int64_t submit(struct world *w, const char *queue, int uid, const struct job_submission *s) {
     struct event e = event_of(EVENT_JOB_SUBMITTED);
     e.job = w->c.next_job;
     e.queue = queue;
     e.uid = uid;
-    e.submission = (struct job_submission){.gpus = gpus, .priority = priority};
+    e.submission = *s;
     assert_ok(world_apply(w, &e), &w->err);
     return e.job;
+}
+
+static int64_t submit_as(struct world *w, const char *queue, int uid, int gpus, int priority) {
+    return submit(w, queue, uid, &(struct job_submission){.gpus = gpus, .priority = priority});
 }
 
 static void nodes_of_8(struct world *w, int gpus) {
@@ -161,9 +178,30 @@ static void entitlement(struct table *t) {
     for (int i = 0; i < t->rows; i++)
         if (number(t, i, 3))
             submit_as(&w, cell(t, i, 0), 0, number(t, i, 3), 0);
-    const int64_t *entitled = share_entitlements(&w.c, &w.arena);
+    const int64_t *entitled = share_entitlements(&w.c, 0, &w.arena);
     for (int i = 0; i < t->rows; i++)
         say(t, i, 4, "%lld", (long long)entitled[cluster_queue(&w.c, cell(t, i, 0))]);
+    world_release(&w);
+}
+
+/* 8 GPUs of each of two types, one of which is divided by itself. */
+static void entitlement_by_type(struct table *t) {
+    struct world w;
+    world_init(&w);
+    assert_ok(world_node_of(&w, "H100", "h0", "rack0", 8, 8, "b"), &w.err);
+    assert_ok(world_node_of(&w, "A100", "a0", "rack0", 8, 8, "b"), &w.err);
+    for (int i = 0; i < t->rows; i++) {
+        set_queue(&w, cell(t, i, 0), number(t, i, 1), 1);
+        set_typed(&w, cell(t, i, 0), "H100", number(t, i, 1), number(t, i, 2));
+    }
+    for (int i = 0; i < t->rows; i++)
+        submit(&w, cell(t, i, 0), 0, &(struct job_submission){.gpus = number(t, i, 3),
+                                                              .gpu_type = strcmp(cell(t, i, 4), "any") ? cell(t, i, 4) : ""});
+    for (int column = 5; column <= 6; column++) {
+        const int64_t *entitled = share_entitlements(&w.c, column == 5 ? cluster_gpu_type(&w.c, "H100") : 0, &w.arena);
+        for (int i = 0; i < t->rows; i++)
+            say(t, i, column, "%lld", (long long)entitled[cluster_queue(&w.c, cell(t, i, 0))]);
+    }
     world_release(&w);
 }
 
@@ -184,8 +222,15 @@ static void shape_of_guarantee(struct table *t) {
 
 /* ---- rights ---- */
 
+static const char *const bands[] = {[BAND_OF_TYPE] = "guarantee of its type", [BAND_GUARANTEED] = "guarantee",
+                                    [BAND_ENTITLED] = "entitlement", [BAND_OVER_TYPE] = "over its type", [BAND_BORROWED] = "borrowed"};
+
 static enum band band_of(const char *text) {
-    return !strcmp(text, "guarantee") ? BAND_GUARANTEED : !strcmp(text, "entitlement") ? BAND_ENTITLED : BAND_BORROWED;
+    for (int band = 0; band <= BAND_BORROWED; band++)
+        if (!strcmp(text, bands[band]))
+            return (enum band)band;
+    fail_msg("what is '%s'?", text);
+    return BAND_BORROWED;
 }
 
 static void rights(struct table *t) {
@@ -393,7 +438,8 @@ static void prices(struct table *t) {
 /* ---- all of them ---- */
 
 static const struct { const char *name; void (*compute)(struct table *t); int results; } known[] = {
-    {"Q5a", entitlement, 1},  {"Q5b", entitlement, 1},           {"Q5c", entitlement, 1},  {"S2", levels, 1},
+    {"Q5a", entitlement, 1},  {"Q5b", entitlement, 1},           {"Q5c", entitlement, 1},  {"Q17", entitlement_by_type, 2},
+    {"S2", levels, 1},
     {"S3", shape_of_guarantee, 1}, {"R1", rights, 1},            {"R7", measure, 2},       {"R10a", tree_of_min_runtimes, 0},
     {"R10b", min_runtimes, 1}, {"O2a", usage, 1},                {"O2b", turns_of_queues, 1}, {"O3", turns_of_jobs, 4},
     {"G2", dealt, 2},         {"G3", bottlenecks, 2},            {"G4", inside_a_node, 3}, {"P3", prices, 1},

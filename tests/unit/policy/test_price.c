@@ -206,7 +206,7 @@ static void brute_open(struct brute *b, struct world *w, int64_t id) {
     standings_open(&b->p.standings, &w->c, &b->p.shares, w->now_ms, &w->arena);
     b->taker = (struct taker){.c = &w->c, .job = j, .demand = &b->d, .standing = standing_of(&b->p.standings, &b->d),
                               .waited_ms = w->now_ms - j->queued_ms,
-                              .is_first = !b->p.standings.in_use[j->queue] && share_guarantee(&w->c, j->queue) > 0};
+                              .is_first = !b->p.standings.on[0][j->queue].in_use && share_guarantee(&w->c, j->queue) > 0};
     b->split = place_split(&b->p.room, &b->d);
 }
 
@@ -217,7 +217,7 @@ static int64_t price_of(const struct brute *b, uint32_t set) {
     for (int i = 0; i < b->p.standings.count; i++)
         if (set >> i & 1)
             price += job_price(runner(b, i)->job, b->p.now_ms) +
-                     (runner(b, i)->standing.band == BAND_GUARANTEED ? GUARANTEED_LAST : 0);
+                     (runner(b, i)->standing.band <= BAND_GUARANTEED ? GUARANTEED_LAST : 0);
     return price;
 }
 
@@ -258,7 +258,7 @@ static bool is_right(struct brute *b, uint32_t set) {
     }
     for (int32_t q = 0; q < b->p.c->queue_count; q++)
         standings_update(&b->p.standings, q);
-    return right && measured <= right_measure(&b->taker, b->p.shares.node_size) && packed <= right_pack_measure(&then);
+    return right && measured <= right_measure(&b->taker, b->p.shares.of[0].node_size) && packed <= right_pack_measure(&then);
 }
 
 /* anyhow: on any number of nodes. */
@@ -282,7 +282,7 @@ static void brute_force(struct brute *b, bool packing, bool other_split) {
     b->best = INT64_MAX;
     for (int i = 0; i < b->p.standings.count; i++) {
         enum right by = right_over(&b->taker, runner(b, i));
-        bool within = !right_is_measured(&b->taker, by) || runner(b, i)->gpus <= right_measure(&b->taker, b->p.shares.node_size);
+        bool within = !right_is_measured(&b->taker, by) || runner(b, i)->gpus <= right_measure(&b->taker, b->p.shares.of[0].node_size);
         if (by != RIGHT_NONE && by != RIGHT_SPARE && (packing || by != RIGHT_PACK) && within)
             b->candidates |= 1u << i;
     }

@@ -25,7 +25,7 @@ static void tell(struct event e) {
     static const struct stored_task tasks[] = {{.node = "node0", .rack = "rack0", .gpus = 3},
                                                {.node = "node1", .rack = "rack0", .gpus = 3}};
     const struct stored_placement placement = {.tasks = {2, (void *)tasks}, .level = LEVEL_RACK, .bottleneck_gbs = 50};
-    struct timeline_context context = {.user = "ada", .other_queue = "prod", .placement = &placement};
+    struct timeline_context context = {.user = "ada", .other = "7[2]", .other_queue = "prod", .placement = &placement};
     turn++;
     timeline_add_event(&line, (struct timeline_moment){1000 * turn, turn}, &e, &context);
 }
@@ -55,7 +55,7 @@ static void a_preempted_gang_tells_each_thing_once(void **state) {
     tell(started);
     assert_int_equal(json_array_size(line.entries), 3);   /* the gang's first report speaks for it */
     tell(stop);
-    assert_string_equal(last_text(), "asked to checkpoint and leave: its GPUs are owed to job 7 of queue prod (reclaim)");
+    assert_string_equal(last_text(), "asked to checkpoint and leave: its GPUs are owed to job 7[2] of queue prod (reclaim)");
     tell(checkpoint(59, 1));
     tell(checkpoint(59, 1));
     assert_int_equal(json_array_size(line.entries), 5);   /* as each node acknowledges */
