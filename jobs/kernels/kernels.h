@@ -7,8 +7,9 @@
  * A forward overwrites its output. A backward overwrites the gradient of its input (din) and ADDS to the gradients of weights, so that
  * a batch can be accumulated; the comment says where it differs.
  *
- * Each operation is one file whose plain C is its definition. Where the fast path is a call of BLAS (linear, head, attention), the
- * definition stands in reference.c, and tests/unit/jobs/test_kernels.c holds the two together.
+ * Each operation is one file whose plain C is its definition. Where the fast path is a call of BLAS (linear, head, attention) or the
+ * micro-kernel of product.h (conv, dense), the definition stands in reference.c, and tests/unit/jobs/test_kernels.c and test_conv.c hold
+ * the two together.
  * Work is divided so that no sum depends on the number of threads, but for what BLAS does inside one product.
  */
 #ifndef JOBS_KERNELS_KERNELS_H
