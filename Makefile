@@ -106,7 +106,7 @@ help:
 
 features:
 	@echo "mpi        $$($(MPICC) --showme:version 2>/dev/null | head -1 || echo missing)"
-	@echo "blas       $(if $(BLAS_DIR),OpenBLAS (OpenMP) in $(BLAS_DIR),missing: install libopenblas-openmp-dev)"
+	@echo "blas       $(if $(BLAS_DIR),OpenBLAS (OpenMP) in $(BLAS_DIR),missing: install libopenblas-openmp-dev; only the benchmarks need it)"
 	@echo "nccl       $(if $(HAVE_NCCL),found: $(NCCL_HOME),not found: GPU jobs can't be built here)"
 
 .PHONY: clean

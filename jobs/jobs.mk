@@ -1,11 +1,9 @@
 # The programs that the cluster runs. They may use jobs/ and a few bottom files of common/; the top Makefile gives the variables.
 #
-# MPI is linked by what its compiler wrapper says; OpenBLAS is the OpenMP build, named by its folder, because plain -lopenblas finds the
-# pthread one even when both are installed; NCCL goes into a library of its own, loaded at run time, where the toolkit is.
+# MPI is linked by what its compiler wrapper says; NCCL goes into a library of its own, loaded at run time, where the toolkit is.
 
 MPI_COMPILE := $(shell $(MPICC) --showme:compile 2>/dev/null)
 MPI_LINK    := $(shell $(MPICC) --showme:link 2>/dev/null)
-BLAS_INCLUDE := $(subst /lib/,/include/,$(subst /lib64/,/include/,$(BLAS_DIR)))
 
 JOBS_LAYERS := jobs/kernels jobs/model jobs/harness jobs/train jobs/infer
 $(foreach d,$(JOBS_LAYERS),$(eval $(call layer_rule,$(d))))
@@ -14,12 +12,12 @@ $(call layer,jobs/collective): $(filter-out %/nccl.o,$(call objs,jobs/collective
 
 # Neither flag changes a result: errno isn't read after a sqrt, and floating-point traps are never enabled.
 OPT_KERNELS := $(if $(filter release,$(VARIANT)),-O3) -fno-math-errno -fno-trapping-math
-$(OBJ)/jobs/kernels/%.o: CFLAGS += $(OPT_KERNELS) $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
+$(OBJ)/jobs/kernels/%.o: CFLAGS += $(OPT_KERNELS)
 $(OBJ)/jobs/%.o: CFLAGS += -fopenmp
 $(OBJ)/jobs/collective/mpi.o: CFLAGS += $(MPI_COMPILE)
 
 comma := ,
-JOBS_LIBS := -fopenmp $(MPI_LINK) $(if $(BLAS_DIR),-L$(BLAS_DIR) -Wl$(comma)-rpath$(comma)$(BLAS_DIR)) -lopenblas -ljansson -lz -lm -ldl
+JOBS_LIBS := -fopenmp $(MPI_LINK) -ljansson -lz -lm -ldl
 
 # From the top of the dependency order to its bottom.
 JOBS_BASE := $(foreach d,jobs/collective jobs/harness jobs/model jobs/kernels common,$(call layer,$(d)))

@@ -1,5 +1,5 @@
-/* Sums whose bits don't depend on the number of ranks. A batch is cut into `shards` parts, a power of two, and their gradients are summed in
- * one fixed tree: neighbours in pairs, then the pairs in pairs, up to the root. Rank r of W owns the shards from shards*r/W to
+/* Sums whose bits don't depend on the number of ranks. A batch is cut into `shards` parts, a power of two, and their gradients are summed
+ * in one fixed tree: neighbours in pairs, then the pairs in pairs, up to the root. Rank r of W owns the shards from shards*r/W to
  * shards*(r+1)/W. It sums what of the tree lies within them (its blocks), and the rest is done slice by slice: each rank gets all blocks'
  * values of its slice of the parameters, goes on with the tree there, and all gather the slices. So 1, 2, 3 or 8 ranks give the same sum.
  */
@@ -18,7 +18,7 @@ void tree_share(int shards, int ranks, int rank, int *first, int *count);
 /* The blocks of a rank, in order. Returns how many. */
 int tree_blocks(int shards, int ranks, int rank, struct tree_block blocks[TREE_BLOCKS_MAX]);
 
-/* Arrays that are being summed: shard by shard, in order. A block's array is allocated when it is first needed, and kept for the next time. */
+/* Arrays that are being summed: shard by shard, in order. A block's array is allocated when it is first needed, and kept for next time. */
 struct tree_sum {
     int64_t count;                        /* values of an array */
     int used;                             /* blocks that hold something */

@@ -1,5 +1,5 @@
-/* Fully connected layers on product.h. linear.c has the same by BLAS, whose results change with the number of threads; here each element of
- * out, din and dweight is one sum in the order of K, M and N. */
+/* Fully connected layers on product.h, multiplied where they lie: each element of out, din and dweight is one sum in the order of K, M and
+ * N. linear.c packs its matrices first, which pays for the large ones of a GPT. */
 #include <stdlib.h>
 
 #include "common/xmalloc.h"

@@ -36,8 +36,9 @@ void gemm_pack(float *packed, struct gemm_matrix b, int K, int N);
 void gemm_packed(float *c, int64_t c_row, struct gemm_matrix a, const float *packed, int packed_K, int packed_N, int M, int N, int K,
                  enum gemm_start start);
 
-/* The instructions that products are made of: the best of "avx512_bf16", "avx512", "avx2" and "plain" that the CPU has, until gemm_use() takes another,
- * so that machines agree: plain has no fused multiply-add, and so other bits. false: this CPU, or this program, hasn't got it. */
+/* The instructions that products are made of: the best of "avx512_bf16", "avx512", "avx2" and "plain" that the CPU has, until gemm_use()
+ * takes another, so that machines agree: plain has no fused multiply-add, and so other bits. false: this CPU, or this program, hasn't got
+ * it. */
 const char *gemm_instructions(void);
 bool gemm_use(const char *name);
 

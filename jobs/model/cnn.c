@@ -269,8 +269,8 @@ static void backward_stage(const struct cnn *c, int stage, const float *weights,
                   weights + at, p->used, conv);
 }
 
-void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, float *gradient, model_ready_fn *ready,
-                  void *context) {
+void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, float *gradient,
+                  model_ready_fn *ready, void *context) {
     int last = c->config.stages - 1;
     assert(p->scale != 0);
     if (c->config.batch_norm) {

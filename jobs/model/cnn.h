@@ -60,8 +60,8 @@ struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct 
 
 /* Adds the gradient of the last forward to `gradient`, and scale * samples times the batch's statistics (so with scale = 1 / the samples of
  * a step, a step's shares add up to an average). ready as in mlp_backward, from the array's end to its beginning. */
-void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, float *gradient, model_ready_fn *ready,
-                  void *context);
+void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, float *gradient,
+                  model_ready_fn *ready, void *context);
 
 /* Moves the running statistics by `rate` (0.1 is usual) towards those in the gradient. The variance is the biased one. */
 void cnn_update_statistics(const struct cnn *c, float *weights, const float *gradient, float rate);

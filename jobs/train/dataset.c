@@ -25,7 +25,7 @@ static int check_size(const struct images *i, const char *folder, const struct m
 static int load_images(struct dataset *d, const struct model_config *c, const char *const *paths, size_t count, struct error *err) {
     int classes = c->kind == MODEL_CNN ? c->cnn.classes : c->mlp.sizes[c->mlp.layers];
     if (count != 1)
-        return error_set(err, ERR_INVALID, "images come from one folder, with train-images-idx3-ubyte and so on (.gz or not); %zu are named",
+        return error_set(err, ERR_INVALID, "images come from one folder, with train-images-idx3-ubyte and so on (.gz or not), not from %zu",
                          count);
     int rc = images_load(&d->train, paths[0], "train", classes, err);
     if (rc == 0)

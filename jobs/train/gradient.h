@@ -1,6 +1,6 @@
-/* The gradient of a batch: the mean over all its samples, on every rank. Fast: each rank's share at once, summed by the collective while the
- * backward goes on. By shards: each in a pass of its own, of one shape whatever the ranks, and summed in a fixed tree (collective/tree.h), so
- * that the number of ranks changes no bit. */
+/* The gradient of a batch: the mean over all its samples, on every rank. Fast: each rank's share at once, summed by the collective while
+ * the backward goes on. By shards: each in a pass of its own, of one shape whatever the ranks, and summed in a fixed tree
+ * (collective/tree.h), so that the number of ranks changes no bit. */
 #ifndef JOBS_TRAIN_GRADIENT_H
 #define JOBS_TRAIN_GRADIENT_H
 

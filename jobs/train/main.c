@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "common/version.h"
-#include "jobs/kernels/blas.h"
+#include "jobs/kernels/instructions.h"
 #include "jobs/train/train.h"
 
 enum { EXIT_USAGE = 2 };
@@ -23,12 +23,13 @@ static void choose_threads(int64_t asked) {
 }
 
 static void print_start(const struct trainer *t) {
-    char blas[128], model[256], data[96];
+    char kernels[64], model[256], data[96];
+    int threads = omp_get_max_threads();
     if (t->harness->job > 0)   /* the output of several attempts may stand in one file */
         printf("job %lld, attempt %lld\n", (long long)t->harness->job, (long long)t->harness->attempt);
-    printf("training %s: %lld parameters on %d rank%s (%s), %s; %s\n", model_config_text(&t->settings->model, model, sizeof model),
-           (long long)t->model.trained, t->group->size, t->group->size == 1 ? "" : "s", t->group->way->name,
-           blas_describe(blas, sizeof blas), dataset_text(&t->data, data, sizeof data));
+    printf("training %s: %lld parameters on %d rank%s (%s), %s, %d thread%s; %s\n",
+           model_config_text(&t->settings->model, model, sizeof model), (long long)t->model.trained, t->group->size, t->group->size == 1 ? "" : "s", t->group->way->name,
+           kernels_instructions(kernels, sizeof kernels), threads, threads == 1 ? "" : "s", dataset_text(&t->data, data, sizeof data));
     if (t->group->kind == COLLECTIVE_NCCL)
         printf("the gradients are summed on the GPUs; this version's model kernels run on the CPUs\n");
 }
@@ -67,11 +68,8 @@ int main(int argc, char **argv) {
     }
     choose_threads(settings.threads);
     int rc = collective_open(&group, settings.kind, harness.world_size, harness.local_rank, &err);
-    if (rc == 0) {
-        if (group.rank == 0)
-            blas_check();
+    if (rc == 0)
         rc = train(&settings, &harness, &group, &err);
-    }
     if (rc < 0 && err.text[0] != '\0')
         fprintf(stderr, "muster-train: rank %d: %s\n", group.rank, err.text);
     harness_release(&harness);

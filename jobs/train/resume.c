@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "jobs/kernels/blas.h"
+#include "jobs/kernels/instructions.h"
 
 struct checkpoint_state resume_state(const struct trainer *t) {
     struct checkpoint_state now = {.step = t->step,
@@ -12,7 +12,7 @@ struct checkpoint_state resume_state(const struct trainer *t) {
                                    .batch = t->settings->batch,
                                    .data_checksum = t->data.checksum,
                                    .shards = t->settings->shards};
-    blas_arithmetic(now.arithmetic, sizeof now.arithmetic);
+    kernels_instructions(now.arithmetic, sizeof now.arithmetic);
     return now;
 }
 
@@ -30,8 +30,8 @@ static int check_arithmetic(const struct trainer *t, const struct checkpoint_sta
     if (!now.shards || !found->shards || t->settings->allow_inexact || !strcmp(found->arithmetic, now.arithmetic))
         return 0;
     return error_set(err, ERR_CONFLICT,
-                     "%s was computed with %s, and this machine computes with %s: the bits would differ. Run on the same kind of CPU, or say "
-                     "--allow-inexact",
+                     "%s was computed with %s, and this machine computes with %s: the bits would differ. Run on the same kind of CPU, or "
+                     "say --allow-inexact",
                      path, found->arithmetic, now.arithmetic);
 }
 
@@ -40,7 +40,7 @@ static void warn_of_changes(const struct trainer *t, const struct checkpoint_sta
     if (found->data_checksum != now.data_checksum)
         fprintf(stderr, "warning: the data aren't those that the checkpoint was trained on\n");
     if (now.shards && found->shards != now.shards)
-        fprintf(stderr, "warning: the checkpoint was trained with %" PRId64 " shards a batch, not %" PRId64 ": the roundings will be others\n",
+        fprintf(stderr, "warning: the checkpoint was trained with %" PRId64 " shards a batch, not %" PRId64 ": roundings will differ\n",
                 found->shards, now.shards);
     if (found->seed != now.seed || found->batch != now.batch)
         fprintf(stderr, "warning: the checkpoint was trained with --seed %" PRIu64 " --batch %" PRId64 ": the samples will be others\n",

@@ -1,5 +1,5 @@
 /* The checkpoints of a training: rank 0 copies what is to be kept and a thread of it writes, while all ranks train on. At most one is
- * under way. What became of it is rank 0's to know and rides on what the ranks exchange each step, so that all learn it at the same step. */
+ * under way. What became of it is rank 0's to know and rides on what the ranks exchange each step: all learn it at the same step. */
 #ifndef JOBS_TRAIN_SAVE_H
 #define JOBS_TRAIN_SAVE_H
 

@@ -14,7 +14,7 @@
 
 static const struct option_row rows[] = {
     {"model", 'm', OPTION_TEXT, FIELD(model_name), "KIND", "gpt: over the bytes of a text; cnn or mlp: classes of images (gpt)"},
-    {"data", 'd', OPTION_LIST, FIELD(data), "FILE", "text to train on; may be repeated. A tenth of it is held out. Of images: a folder of IDX files"},
+    {"data", 'd', OPTION_LIST, FIELD(data), "FILE", "text to train on, may be repeated; of images: a folder of IDX files"},
     {"hidden", 0, OPTION_TEXT, FIELD(hidden), "N,N", "sizes of the hidden layers: of an mlp any, of a cnn one (mlp: 256; cnn: 128)"},
     {"batch-norm", 0, OPTION_FLAG, FIELD(batch_norm), NULL, "of a cnn: normalise after each convolution"},
     {"classes", 0, OPTION_INT, FIELD(classes), "N", "of images (10)", .min = 2, .max = 256},
@@ -23,7 +23,8 @@ static const struct option_row rows[] = {
     {"heads", 0, OPTION_INT, FIELD(heads), "N", "attention heads a block (4)", .min = 1, .max = 65536},
     {"channels", 'c', OPTION_INT, FIELD(channels), "N", "width of the model, a multiple of heads (128)", .min = 1, .max = 65536},
     {"context", 't', OPTION_INT, FIELD(context), "N", "bytes that the model sees at once (64)", .min = 2, .max = 65536},
-    {"batch", 'b', OPTION_INT, FIELD(batch), "N", "sequences or images a step, over all ranks (gpt: 16; else 64)", .min = 1, .max = 1 << 20},
+    {"batch", 'b', OPTION_INT, FIELD(batch), "N", "sequences or images a step, over all ranks (gpt: 16; else 64)", .min = 1,
+     .max = 1 << 20},
     {"steps", 's', OPTION_INT, FIELD(steps), "N", "steps in all (1000)", .min = 1, .max = INT64_C(1) << 40},
     {"lr", 0, OPTION_REAL, FIELD(learning_rate), "X", "highest learning rate (gpt: 0.003; else 0.001)"},
     {"warm-up", 0, OPTION_INT, FIELD(warm_up), "N", "steps of linear warm-up before the cosine (50)", .min = 0, .max = 1 << 30},
@@ -40,7 +41,7 @@ static const struct option_row rows[] = {
     {"threads", 0, OPTION_INT, FIELD(threads), "N", "threads a rank (OMP_NUM_THREADS, or the cores shared among the node's ranks)"},
     {"collective", 0, OPTION_TEXT, FIELD(collective), "KIND", "auto, local, mpi or nccl (auto)"},
     {"reduce", 0, OPTION_TEXT, FIELD(reduce), "HOW", "fast; or exact: the same bits on any number of ranks, whenever it changes (fast)"},
-    {"shards", 0, OPTION_INT, FIELD(shards), "N", "of a batch, with exact: a power of two, and no more ranks than that (8, or what divides --batch)",
+    {"shards", 0, OPTION_INT, FIELD(shards), "N", "of a batch, with exact: a power of two, not below the ranks (8, or what divides)",
      .min = 1, .max = TREE_SHARDS_MAX},
     {"allow-inexact", 0, OPTION_FLAG, FIELD(allow_inexact), NULL, "resume an exact training though this machine computes otherwise"},
     {"dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, "print parameters, memory and operations, and end"},
@@ -51,8 +52,8 @@ static const struct option_row rows[] = {
 void settings_help(void) {
     puts("usage: muster-train --data FILE [options]\n"
          "       mpirun -np 4 muster-train --data FILE [options]\n"
-         "Trains a GPT over bytes, or a CNN or an MLP on images, data parallel over the ranks. A seed gives the same training on any number of ranks: to rounding, or, with\n"
-         "--reduce exact, to the bit.\n");
+         "Trains a GPT over bytes, or a CNN or an MLP on images, data parallel over the ranks. A seed gives the same training on any\n"
+         "number of ranks: to rounding, or, with --reduce exact, to the bit.\n");
     options_help(rows, stdout);
 }
 

@@ -11,8 +11,10 @@
 
 static int check_batch(const struct trainer *t, struct error *err) {
     if (t->settings->shards && t->settings->shards < t->group->size)
-        return error_set(err, ERR_INVALID, "%d ranks are more than the %" PRId64 " shards of a batch: raise --shards, to a power of two that "
-                         "divides --batch %" PRId64, t->group->size, t->settings->shards, t->settings->batch);
+        return error_set(err, ERR_INVALID,
+                         "%d ranks are more than the %" PRId64 " shards of a batch: raise --shards, to a power of two that divides "
+                         "--batch %" PRId64,
+                         t->group->size, t->settings->shards, t->settings->batch);
     if (t->settings->batch < t->group->size)
         return error_set(err, ERR_INVALID, "--batch %" PRId64 " can't be shared among %d ranks: give each a sequence at least",
                          t->settings->batch, t->group->size);

@@ -107,7 +107,8 @@ static void tell_step(struct trainer *t, const struct metrics *m) {
     char left[32];
     if (m->step % s->log_every == 0 || m->step == s->steps)
         printf("step %" PRId64 "/%" PRId64 "  loss %.4f  lr %.2e  norm %.2f  %.0f %s/s  %s left\n", m->step, s->steps, m->loss,
-               m->learning_rate, m->gradient_norm, m->tokens_per_second, dataset_unit(&t->data), text_duration((int64_t)(eta_s * 1e3), left, sizeof left));
+               m->learning_rate, m->gradient_norm, m->tokens_per_second, dataset_unit(&t->data),
+               text_duration((int64_t)(eta_s * 1e3), left, sizeof left));
 }
 
 /* The mark that a model of a text has to beat. Of images it is the accuracy that tells. */

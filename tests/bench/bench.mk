@@ -14,14 +14,19 @@ $(BENCH)/bench_policy: $(addprefix $(OBJ)/tests/bench/,bench_policy.o bench_load
 	$(call link,$(COMMON_LIBS) -lm)
 $(BENCH)/bench_policy: LDFLAGS += -Wl,--wrap=place_gang   # its calls are counted
 
+# The limit of what is measured is OpenBLAS's OpenMP build, named by its folder: plain -lopenblas finds the pthread one even when both are
+# installed.
+BLAS_INCLUDE := $(subst /lib/,/include/,$(subst /lib64/,/include/,$(BLAS_DIR)))
+BLAS_LIBS    := $(if $(BLAS_DIR),-L$(BLAS_DIR) -Wl$(comma)-rpath$(comma)$(BLAS_DIR)) -lopenblas
+
 $(BENCH)/bench_cnn: $(OBJ)/tests/bench/bench_cnn.o $(OBJ)/tests/bench/bench_numbers.o $(call layer,jobs/model) $(call layer,jobs/kernels) \
                     $(call layer,common)
-	$(call link,$(JOBS_LIBS))
+	$(call link,$(JOBS_LIBS) $(BLAS_LIBS))
 $(OBJ)/tests/bench/bench_cnn.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
 
 $(BENCH)/bench_compute: $(addprefix $(OBJ)/tests/bench/,bench_compute.o bench_limits.o bench_numbers.o) $(call layer,jobs/model) \
                         $(call layer,jobs/kernels) $(call layer,common)
-	$(call link,$(COMMON_LIBS) $(JOBS_LIBS))
+	$(call link,$(COMMON_LIBS) $(JOBS_LIBS) $(BLAS_LIBS))
 $(OBJ)/tests/bench/bench_compute.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
 
 .PHONY: bench bench-control bench-policy bench-compute

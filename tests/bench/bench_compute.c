@@ -103,7 +103,7 @@ static void train_step(struct trial *t) {
                       .gradient_scale = norm > 1 ? (float)(1 / norm) : 1,
                       .step = ++t->step};
     for (int i = 0; i < gpt_tensor_count(g); i++) {
-        struct gpt_tensor tensor = gpt_tensor_at(g, i);
+        struct model_tensor tensor = gpt_tensor_at(g, i);
         a.weight_decay = tensor.dimensions == 2 ? 0.1f : 0;
         adamw_step(g->weights + tensor.at, t->momentum + tensor.at, t->variance + tensor.at, t->gradient + tensor.at, tensor.count, &a);
     }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # --reduce exact: 1, 2, 3, 4, 6 and 8 ranks give the same bits of all parameters and the same losses after 20 steps; so do 10 steps, a
-# preemption, and the rest on another number of ranks; and kill -9 in the middle, resumed from the last checkpoint. Real mpirun. Exit: 0, 1, or 77
-# where something is missing.
+# preemption, and the rest on another number of ranks; and kill -9 in the middle, resumed from the last checkpoint. Real mpirun. Exit: 0,
+# 1, or 77 where something is missing.
 set -eu
 bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
 for program in muster-train mpirun; do
