@@ -47,6 +47,10 @@ echo x >>"$work/model/step-00000020/model.safetensors"
 expect 0 "checkpoint of step 20 isn't used: $work/model/step-00000020/model.safetensors is damaged" \
     train "$work/text" --steps 20 --checkpoint "$work/model"
 expect 0 "resumed from $work/model/step-00000020" train "$work/text" --steps 20 --checkpoint "$work/model"
+expect 0 "begun with the weights of $work/model/step-00000020" \
+    train "$work/text" --steps 1 --init "$work/model/step-00000020"
+expect 5 "use the same options, or another --init folder" train "$work/text" --heads 2 --init "$work/model/step-00000020"
+expect 1 "unable to open $work/none/config.json: No such file" train "$work/text" --init "$work/none"
 for file in "$work"/model/*/optimizer.safetensors; do echo x >>"$file"; done
 expect 1 "remove the folder to start anew" train "$work/text" --steps 20 --checkpoint "$work/model"
 
