@@ -125,7 +125,8 @@ static int transfer_weights(const char *folder, const struct model *m, const cha
     return transfer(folder, weights_file, m, (float *[]){m->weights}, (const char *[]){prefix}, 1, files, err);
 }
 
-static int transfer_optimizer(const char *folder, const struct model *m, float *momentum, float *variance, json_t *files, struct error *err) {
+static int transfer_optimizer(const char *folder, const struct model *m, float *momentum, float *variance, json_t *files,
+                              struct error *err) {
     return transfer(folder, optimizer_file, m, (float *[]){momentum, variance}, (const char *[]){"momentum.", "variance."}, 2, files, err);
 }
 

@@ -77,8 +77,8 @@ static bool start_thread(struct checkpoint_writer *w) {
     return started;
 }
 
-void checkpoint_writer_start(struct checkpoint_writer *w, const struct checkpoint_state *state, const struct model *m, const float *momentum,
-                             const float *variance) {
+void checkpoint_writer_start(struct checkpoint_writer *w, const struct checkpoint_state *state, const struct model *m,
+                             const float *momentum, const float *variance) {
     assert(!w->started && m->count == w->model.count);
     w->state = *state;
     const float *from[ARRAYS] = {m->weights, momentum, variance};

@@ -17,8 +17,8 @@ void checkpoint_writer_free(struct checkpoint_writer *w);   /* after the end of 
 int64_t checkpoint_writer_bytes(const struct model *m);
 
 /* Returns when everything is copied. The one before must have been waited for. */
-void checkpoint_writer_start(struct checkpoint_writer *w, const struct checkpoint_state *state, const struct model *m, const float *momentum,
-                             const float *variance);
+void checkpoint_writer_start(struct checkpoint_writer *w, const struct checkpoint_state *state, const struct model *m,
+                             const float *momentum, const float *variance);
 bool checkpoint_writer_done(const struct checkpoint_writer *w);   /* wait would return at once */
 /* The result of checkpoint_write for the one that was started, and how long that took. */
 int checkpoint_writer_wait(struct checkpoint_writer *w, int64_t *write_us, struct error *err);

@@ -97,8 +97,8 @@ static int check_replicas(struct trainer *t, struct error *err) {
     int rc = collective_all_gather(t->group, &mine, sizeof mine, all, err);
     for (int r = 1; rc == 0 && r < t->group->size; r++)
         if (all[r] != all[0])
-            rc = error_set(err, ERR_FAILED, "rank %d has other weights than rank 0 at step %" PRId64 ": its memory or arithmetic isn't sound",
-                           r, t->step);
+            rc = error_set(err, ERR_FAILED,
+                           "rank %d has other weights than rank 0 at step %" PRId64 ": its memory or arithmetic isn't sound", r, t->step);
     if (rc == ERR_FAILED && !is_first(t))   /* all have found it */
         err->text[0] = '\0';
     free(all);

@@ -67,14 +67,14 @@ else
     bad=1
 fi
 
-# A full disk: room for one checkpoint. The training goes on without the next ones; that its last is among them is an error. Nothing is lost: with
-# more room it resumes. Needs the right to mount.
+# A full disk: room for one checkpoint. The training goes on without the next ones; that its last is among them is an error.
+# Nothing is lost: with more room it resumes. Needs the right to mount.
 mkdir "$work/small"
 if mount -t tmpfs -o size=400k none "$work/small" 2>/dev/null; then
     # shellcheck disable=SC2317
     full() { train "$work/text" --steps 20 --checkpoint "$work/small/model" --checkpoint-every 5; }
     expect 1 "No space left on device; the ones before are kept" full
-    [ "$(grep -c "^warning: no checkpoint at step [125]*[05]: " "$work/log")" -eq 3 ] || { echo "not ok - the training didn't go on"; bad=1; }
+    [ "$(grep -c "^warning: no checkpoint at step " "$work/log")" -eq 3 ] || { echo "not ok - the training didn't go on"; bad=1; }
     grep -q "its last checkpoint can't be written" "$work/log" || { echo "not ok - nothing is said of the last checkpoint"; bad=1; }
     mount -o remount,size=4m "$work/small"
     expect 0 "resumed from $work/small/model/step-00000005" full
