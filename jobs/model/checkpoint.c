@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,8 +121,8 @@ static int transfer(const char *folder, const char *name, const struct model *m,
     return rc;
 }
 
-static int transfer_weights(const char *folder, const struct model *m, json_t *files, struct error *err) {
-    return transfer(folder, weights_file, m, (float *[]){m->weights}, (const char *[]){""}, 1, files, err);
+static int transfer_weights(const char *folder, const struct model *m, const char *prefix, json_t *files, struct error *err) {
+    return transfer(folder, weights_file, m, (float *[]){m->weights}, (const char *[]){prefix}, 1, files, err);
 }
 
 static int transfer_optimizer(const char *folder, const struct model *m, float *momentum, float *variance, json_t *files,
@@ -140,7 +141,7 @@ static int write_files(const char *folder, const struct checkpoint_state *state,
     json_t *files = json_object(), *config = model_config_json(&m->config);
     int rc = write_json(folder, config_file, config, files, err);
     if (rc == 0)
-        rc = transfer_weights(folder, m, files, err);
+        rc = transfer_weights(folder, m, "", files, err);
     if (rc == 0)
         rc = transfer_optimizer(folder, m, momentum, variance, files, err);
     if (rc == 0) {
@@ -266,7 +267,9 @@ static json_t *load_json(const char *folder, const char *name, struct error *err
     char *path = xasprintf("%s/%s", folder, name);
     json_error_t at;
     json_t *document = json_load_file(path, JSON_REJECT_DUPLICATES, &at);
-    if (!document)
+    if (!document && at.line < 0)   /* not even opened */
+        error_set(err, ERR_IO, "%s", at.text);
+    else if (!document)
         error_set(err, ERR_IO, "%s:%d: %s", path, at.line, at.text);
     free(path);
     return document;
@@ -332,8 +335,48 @@ int checkpoint_find(const char *dir, char **path, struct checkpoint_state *state
 }
 
 int checkpoint_read(const char *path, struct model *m, float *momentum, float *variance, struct error *err) {
-    int rc = transfer_weights(path, m, NULL, err);
+    int rc = transfer_weights(path, m, "", NULL, err);
     if (rc == 0 && momentum)
         rc = transfer_optimizer(path, m, momentum, variance, NULL, err);
+    return rc;
+}
+
+/* --- weights from elsewhere --- */
+
+/* What would be computed otherwise than the weights were trained for. */
+static int check_variant(const json_t *document, struct error *err) {
+    const json_t *activation = json_object_get(document, "activation_function");
+    const json_t *epsilon = json_object_get(document, "layer_norm_epsilon");
+    if (activation && (!json_is_string(activation) || strcmp(json_string_value(activation), "gelu_new") != 0))
+        return error_set(err, ERR_CONFLICT, "activation_function must be \"gelu_new\"");
+    if (epsilon && fabs(json_number_value(epsilon) - 1e-5) > 1e-9)
+        return error_set(err, ERR_CONFLICT, "layer_norm_epsilon must be 1e-5, not %g", json_number_value(epsilon));
+    if (json_is_false(json_object_get(document, "tie_word_embeddings")))
+        return error_set(err, ERR_CONFLICT, "tie_word_embeddings is false; this program's models have no lm_head of their own");
+    return 0;
+}
+
+int pretrained_config(const char *dir, struct model_config *config, struct error *err) {
+    json_t *document = load_json(dir, config_file, err);
+    if (!document)
+        return ERR_IO;
+    int rc = model_config_read(document, config, err);
+    if (rc == 0 && config->kind == MODEL_GPT)
+        rc = check_variant(document, err);
+    if (rc < 0)
+        error_wrap(err, "%s/%s", dir, config_file);
+    json_decref(document);
+    return rc;
+}
+
+int pretrained_read(const char *dir, struct model *m, struct error *err) {
+    static const char prefix[] = "transformer.";
+    char *path = xasprintf("%s/%s", dir, weights_file), *first = xasprintf("%s%s", prefix, model_tensor_at(m, 0).name);
+    bool prefixed;
+    int rc = safetensors_has(path, first, &prefixed, err);
+    if (rc == 0)
+        rc = transfer_weights(dir, m, prefixed ? prefix : "", NULL, err);
+    free(path);
+    free(first);
     return rc;
 }

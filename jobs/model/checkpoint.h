@@ -40,4 +40,9 @@ int checkpoint_find(const char *dir, char **path, struct checkpoint_state *state
 /* Reads a checkpoint that checkpoint_find found into arrays of its config's size; momentum and variance NULL: the weights only. */
 int checkpoint_read(const char *path, struct model *m, float *momentum, float *variance, struct error *err);
 
+/* Weights alone, from a folder with config.json and model.safetensors as Hugging Face writes them, or as checkpoints have them: the shape
+ * first, then the values. Names may begin with "transformer."; lm_head.weight is ignored, because it is wte. */
+int pretrained_config(const char *dir, struct model_config *config, struct error *err);
+int pretrained_read(const char *dir, struct model *m, struct error *err);
+
 #endif

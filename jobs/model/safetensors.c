@@ -156,16 +156,35 @@ static int read_tensor(int fd, const char *path, const json_t *header, int64_t d
     return read_at(fd, path, t->values, tensor_bytes(t), data_at + begin, err);
 }
 
+static int open_header(const char *path, int *fd, json_t **header, int64_t *data_at, struct error *err) {
+    *header = NULL;
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    return *fd < 0 ? error_set_errno(err, ERR_IO, "opening %s", path) : read_header(*fd, path, header, data_at, err);
+}
+
+static void close_header(int fd, json_t *header) {
+    json_decref(header);
+    if (fd >= 0)
+        close(fd);
+}
+
+int safetensors_has(const char *path, const char *name, bool *has, struct error *err) {
+    int fd;
+    json_t *header;
+    int64_t data_at;
+    int rc = open_header(path, &fd, &header, &data_at, err);
+    *has = json_object_get(header, name) != NULL;
+    close_header(fd, header);
+    return rc;
+}
+
 int safetensors_read(const char *path, const struct safetensor *tensors, size_t count, struct error *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(err, ERR_IO, "opening %s", path);
-    json_t *header = NULL;
-    int64_t data_at = 0;
-    int rc = read_header(fd, path, &header, &data_at, err);
+    int fd;
+    json_t *header;
+    int64_t data_at;
+    int rc = open_header(path, &fd, &header, &data_at, err);
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = read_tensor(fd, path, header, data_at, &tensors[i], err);
-    json_decref(header);
-    close(fd);
+    close_header(fd, header);
     return rc;
 }

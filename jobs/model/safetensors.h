@@ -3,6 +3,7 @@
 #ifndef JOBS_MODEL_SAFETENSORS_H
 #define JOBS_MODEL_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,9 @@ struct safetensor {
  * caller to remove. */
 int safetensors_write(const char *path, const struct safetensor *tensors, size_t count, int64_t *size, uint32_t *checksum,
                       struct error *err);
+
+/* Has the file a tensor of this name? */
+int safetensors_has(const char *path, const char *name, bool *has, struct error *err);
 
 /* Fills the tensors' values from the file. Each must be there with its shape; other tensors in the file are left alone. The caller has
  * compared the file's checksum before: a failure may leave some tensors filled. */

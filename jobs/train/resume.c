@@ -16,12 +16,13 @@ struct checkpoint_state resume_state(const struct trainer *t) {
     return now;
 }
 
-static int check_model(const struct trainer *t, const struct model_config *found, const char *path, struct error *err) {
+static int check_model(const struct trainer *t, const struct model_config *found, const char *path, const char *option,
+                       struct error *err) {
     char is[256], asked[256];
     if (model_config_equal(found, &t->settings->model))
         return 0;
-    return error_set(err, ERR_CONFLICT, "%s is of %s; asked is %s: use the same options, or another --checkpoint folder", path,
-                     model_config_text(found, is, sizeof is), model_config_text(&t->settings->model, asked, sizeof asked));
+    return error_set(err, ERR_CONFLICT, "%s is of %s; asked is %s: use the same options, or another %s folder", path,
+                     model_config_text(found, is, sizeof is), model_config_text(&t->settings->model, asked, sizeof asked), option);
 }
 
 /* An exact training goes on exactly, or not unasked. */
@@ -47,17 +48,32 @@ static void warn_of_changes(const struct trainer *t, const struct checkpoint_sta
                 found->seed, found->batch);
 }
 
+static int begin(struct trainer *t, struct error *err) {
+    const char *dir = t->settings->init;
+    struct model_config config;
+    if (!dir) {
+        model_randomize(&t->model, (uint64_t)t->settings->seed);
+        return 0;
+    }
+    int rc = pretrained_config(dir, &config, err);
+    if (rc == 0)
+        rc = check_model(t, &config, dir, "--init", err);
+    if (rc == 0)
+        rc = pretrained_read(dir, &t->model, err);
+    if (rc == 0)
+        printf("begun with the weights of %s\n", dir);
+    return rc;
+}
+
 /* Rank 0 only. Fills weights, moments and step. */
 static int load(struct trainer *t, struct error *err) {
     char *path = NULL;
     struct checkpoint_state found;
     struct model_config config;
     int rc = t->settings->checkpoint ? checkpoint_find(t->settings->checkpoint, &path, &found, &config, err) : 0;
-    if (rc == 0 && !path)
-        model_randomize(&t->model, (uint64_t)t->settings->seed);
     if (rc < 0 || !path)
-        return rc;
-    rc = check_model(t, &config, path, err);
+        return rc < 0 ? rc : begin(t, err);
+    rc = check_model(t, &config, path, "--checkpoint", err);
     if (rc == 0)
         rc = check_arithmetic(t, &found, path, err);
     if (rc == 0)

@@ -1,4 +1,4 @@
-/* Where a training begins: at its checkpoint, or at random weights. */
+/* Where a training begins: at its checkpoint, at the weights of --init, or at random ones. */
 #ifndef JOBS_TRAIN_RESUME_H
 #define JOBS_TRAIN_RESUME_H
 

@@ -31,6 +31,7 @@ static const struct option_row rows[] = {
     {"weight-decay", 0, OPTION_REAL, FIELD(weight_decay), "X", "of the matrices (0.1)"},
     {"clip", 0, OPTION_REAL, FIELD(clip), "X", "largest norm of the gradient (1.0)"},
     {"seed", 0, OPTION_INT, FIELD(seed), "N", "of weights and samples (1)", .min = 0, .max = INT64_MAX},
+    {"init", 0, OPTION_TEXT, FIELD(init), "DIR", "begin with the weights of DIR: config.json and model.safetensors, as GPT-2 has them"},
     {"checkpoint", 'C', OPTION_TEXT, FIELD(checkpoint), "DIR", "folder of checkpoints; a whole one there is resumed from"},
     {"checkpoint-every", 0, OPTION_INT, FIELD(checkpoint_every), "N", "steps between checkpoints (100; 0: only when asked and at the end)"},
     {"keep", 0, OPTION_INT, FIELD(keep), "K", "checkpoints kept; should the newest be damaged, the one before is used (2)",

@@ -19,7 +19,7 @@ struct train_settings {
     bool batch_norm;
     int64_t batch, steps, warm_up, seed;
     double learning_rate, weight_decay, clip;
-    const char *checkpoint, *metrics, *collective, *reduce;
+    const char *init, *checkpoint, *metrics, *collective, *reduce;
     int64_t shards;                 /* of a batch, each with a gradient of its own; 0 unless exact */
     int64_t checkpoint_every, keep, eval_every, log_every, threads;
     bool dry_run, help, version, allow_inexact;

@@ -47,6 +47,10 @@ echo x >>"$work/model/step-00000020/model.safetensors"
 expect 0 "checkpoint of step 20 isn't used: $work/model/step-00000020/model.safetensors is damaged" \
     train "$work/text" --steps 20 --checkpoint "$work/model"
 expect 0 "resumed from $work/model/step-00000020" train "$work/text" --steps 20 --checkpoint "$work/model"
+expect 0 "begun with the weights of $work/model/step-00000020" \
+    train "$work/text" --steps 1 --init "$work/model/step-00000020"
+expect 5 "use the same options, or another --init folder" train "$work/text" --heads 2 --init "$work/model/step-00000020"
+expect 1 "unable to open $work/none/config.json: No such file" train "$work/text" --init "$work/none"
 for file in "$work"/model/*/optimizer.safetensors; do echo x >>"$file"; done
 expect 1 "remove the folder to start anew" train "$work/text" --steps 20 --checkpoint "$work/model"
 
@@ -63,15 +67,14 @@ else
     bad=1
 fi
 
-# A full disk: room for one checkpoint. The training goes on without the next ones; that its last is among them is an error. Nothing is
-# lost: with more room it resumes. Needs the right to mount.
+# A full disk: room for one checkpoint. The training goes on without the next ones; that its last is among them is an error.
+# Nothing is lost: with more room it resumes. Needs the right to mount.
 mkdir "$work/small"
 if mount -t tmpfs -o size=400k none "$work/small" 2>/dev/null; then
     # shellcheck disable=SC2317
     full() { train "$work/text" --steps 20 --checkpoint "$work/small/model" --checkpoint-every 5; }
     expect 1 "No space left on device; the ones before are kept" full
-    [ "$(grep -c "^warning: no checkpoint at step [125]*[05]: " "$work/log")" -eq 3 ] ||
-        { echo "not ok - the training didn't go on"; bad=1; }
+    [ "$(grep -c "^warning: no checkpoint at step " "$work/log")" -eq 3 ] || { echo "not ok - the training didn't go on"; bad=1; }
     grep -q "its last checkpoint can't be written" "$work/log" || { echo "not ok - nothing is said of the last checkpoint"; bad=1; }
     mount -o remount,size=4m "$work/small"
     expect 0 "resumed from $work/small/model/step-00000005" full

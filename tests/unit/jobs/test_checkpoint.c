@@ -15,6 +15,7 @@
 #include "jobs/model/checkpoint.h"
 #include "jobs/model/checkpoint_writer.h"
 #include "jobs/model/checksum.h"
+#include "jobs/model/safetensors.h"
 
 static const struct model_config config = {.kind = MODEL_GPT, .gpt = {.context = 8, .layers = 1, .heads = 2, .channels = 8}};
 
@@ -233,6 +234,68 @@ static void a_writer_that_was_killed_leaves_nothing_to_find(void **state) {
     free(to);
 }
 
+/* The weights under Hugging Face's names, with a head that is wte again, in place of a checkpoint's file. */
+static void write_prefixed(const struct fixture *f, int step) {
+    int count = model_tensor_count(&f->model);
+    struct safetensor *list = xcalloc((size_t)count + 1, sizeof *list);
+    for (int i = 0; i <= count; i++) {
+        struct model_tensor t = model_tensor_at(&f->model, i % count);
+        list[i] = (struct safetensor){.name = i < count ? xasprintf("transformer.%s", t.name) : xasprintf("lm_head.weight"),
+                                      .dimensions = t.dimensions, .shape = {t.shape[0], t.shape[1]}, .values = f->model.weights + t.at};
+    }
+    struct error err;
+    int64_t size;
+    uint32_t sum;
+    char *path = file_of(f, step, "model.safetensors");
+    assert_ok(safetensors_write(path, list, (size_t)count + 1, &size, &sum, &err), &err);
+    for (int i = 0; i <= count; i++)
+        free((char *)list[i].name);
+    free(list);
+    free(path);
+}
+
+static void weights_are_read_under_either_name(void **state) {
+    struct fixture *f = *state;
+    struct error err;
+    struct model_config c;
+    char *dir = xasprintf("%s/step-00000020", f->dir);
+    for (int prefixed = 0; prefixed < 2; prefixed++) {
+        fill_step(f, 20);
+        if (prefixed)
+            write_prefixed(f, 20);
+        memset(f->model.weights, 0, (size_t)f->model.count * sizeof(float));
+        assert_ok(pretrained_config(dir, &c, &err), &err);
+        assert_true(model_config_equal(&c, &config));
+        assert_ok(pretrained_read(dir, &f->model, &err), &err);
+        for (int64_t i = 0; i < f->model.count; i++)
+            assert_true(f->model.weights[i] == (float)(20000 + i % 1000));
+    }
+    free(dir);
+}
+
+static void config_is_refused(const struct fixture *f, const char *rest, const char *sentence) {
+    char *path = file_of(f, 20, "config.json"), *dir = xasprintf("%s/step-00000020", f->dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "{\"model_type\": \"gpt2\", \"n_positions\": 8, \"n_embd\": 8, \"n_layer\": 1, \"n_head\": 2, %s}", rest);
+    fclose(file);
+    struct model_config c;
+    struct error err;
+    int rc = pretrained_config(dir, &c, &err);
+    assert_error(rc, rc < 0 ? rc : ERR_CONFLICT, &err, sentence);
+    assert_non_null(strstr(err.text, "step-00000020/config.json"));
+    free(path);
+    free(dir);
+}
+
+static void weights_of_another_kind_are_refused(void **state) {
+    struct fixture *f = *state;
+    config_is_refused(f, "\"vocab_size\": 50257", "vocab_size is 50257; this program reads models over 256 bytes");
+    config_is_refused(f, "\"vocab_size\": 256, \"activation_function\": \"relu\"", "activation_function must be \"gelu_new\"");
+    config_is_refused(f, "\"vocab_size\": 256, \"layer_norm_epsilon\": 1e-6", "layer_norm_epsilon must be 1e-5, not 1e-06");
+    config_is_refused(f, "\"vocab_size\": 256, \"tie_word_embeddings\": false", "tie_word_embeddings is false");
+}
+
 static struct checkpoint_writer *start_writer(struct fixture *f, int64_t step) {
     struct checkpoint_writer *w = checkpoint_writer_new(f->dir, f->keep, &f->model.config);
     struct checkpoint_state state = {.step = step, .seed = 3, .batch = 16};
@@ -350,6 +413,8 @@ int main(void) {
         TEST(none_whole_is_an_error_that_names_the_file),
         TEST(a_disk_that_ends_loses_nothing),
         TEST(a_writer_that_was_killed_leaves_nothing_to_find),
+        TEST(weights_are_read_under_either_name),
+        TEST(weights_of_another_kind_are_refused),
         TEST(what_is_trained_on_meanwhile_is_not_written),
         TEST(a_writer_that_fails_says_so_when_waited_for),
         cmocka_unit_test(checksums_are_those_of_zlib),
