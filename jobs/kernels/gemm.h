@@ -2,7 +2,7 @@
  *
  * An element of C is the sum over k in order, in stretches of GEMM_DEPTH, each a chain of fused multiply-adds (where the CPU has them) on
  * what is there already. So its bits are a function of its row of A, its column of B and K alone: not of the number of threads, of how the
- * work was split, of M or N, or of the width of the CPU's vectors.
+ * work was split, of M or N, or of the width of the CPU's vectors. A sequence of a batch gets the bits that it gets alone.
  */
 #ifndef JOBS_KERNELS_GEMM_H
 #define JOBS_KERNELS_GEMM_H
@@ -36,8 +36,8 @@ void gemm_pack(float *packed, struct gemm_matrix b, int K, int N);
 void gemm_packed(float *c, int64_t c_row, struct gemm_matrix a, const float *packed, int packed_K, int packed_N, int M, int N, int K,
                  enum gemm_start start);
 
-/* The instructions that products are made of: the best of "avx512_bf16", "avx512", "avx2" and "plain" that the CPU has, until gemm_use() takes another,
- * so that machines agree: plain has no fused multiply-add, and so other bits. false: this CPU, or this program, hasn't got it. */
+/* The instructions that products are made of: the best of "avx512_bf16", "avx512", "avx2" and "plain" that the CPU has, until gemm_use()
+ * takes others, so that machines agree: plain has no fused multiply-add, and so other bits. false: they aren't there. */
 const char *gemm_instructions(void);
 bool gemm_use(const char *name);
 
