@@ -2,6 +2,10 @@
  * within L1; and a tile of C in registers (Goto and van de Geijn, 2008). */
 #include "jobs/kernels/gemm.h"
 
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define HAVE_X86
+#include <immintrin.h>
+#endif
 #include <omp.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -27,7 +31,7 @@ struct instructions {
     void (*pack_panel)(float *to, struct gemm_matrix b, int depth, int columns);
 };
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#ifdef HAVE_X86
 #define NAME(x) x##_avx512
 #define TARGET __attribute__((target("arch=x86-64-v4")))
 #define WIDTH 16
@@ -47,10 +51,9 @@ static bool has_avx512(void) {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
 }
 
-#pragma GCC push_options
-#pragma GCC target("arch=x86-64-v4,avx512bf16")
-#include <immintrin.h>
-static void tile_bf16(float *c, int64_t c_row, struct gemm_matrix from, struct gemm_matrix a, const float *b, int depth) {
+/* As tile_of_pairs, by the instruction for it: two products and their sum a lane, twice the speed of fp32. */
+__attribute__((target("arch=x86-64-v4,avx512bf16"))) static void tile_bf16(float *c, int64_t c_row, struct gemm_matrix from,
+                                                                           struct gemm_matrix a, const float *b, int depth) {
     enum { WORDS = 16, ACROSS = 4 };
     __m512 sum[ROWS][ACROSS];
     __m512bh column[ACROSS];
@@ -77,8 +80,6 @@ static void tile_bf16(float *c, int64_t c_row, struct gemm_matrix from, struct g
         for (int v = 0; v < ACROSS; v++)
             _mm512_storeu_ps(c + r * c_row + v * WORDS, sum[r][v]);
 }
-#pragma GCC pop_options
-
 static const struct instructions avx512_bf16 = {"avx512_bf16", 64, tile_avx512, tile_bf16, pack_panel_avx512};
 
 static bool has_avx512_bf16(void) { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
@@ -98,7 +99,7 @@ static const struct {
     const struct instructions *set;
     bool (*there)(void);
 } sets[] = {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#ifdef HAVE_X86
     {&avx512_bf16, has_avx512_bf16},
     {&avx512, has_avx512},
     {&avx2, has_avx2},

@@ -2,7 +2,7 @@
  *
  * An element of C is the sum over k in order, in stretches of GEMM_DEPTH, each a chain of fused multiply-adds (where the CPU has them) on
  * what is there already. So its bits are a function of its row of A, its column of B and K alone: not of the number of threads, of how the
- * work was split, of M or N, or of the width of the CPU's vectors.
+ * work was split, of M or N, or of the width of the CPU's vectors. A sequence of a batch gets the bits that it gets alone.
  */
 #ifndef JOBS_KERNELS_GEMM_H
 #define JOBS_KERNELS_GEMM_H

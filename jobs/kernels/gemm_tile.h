@@ -1,4 +1,4 @@
-/* The innermost loops of a matrix product for one instruction set; gemm.c includes this once for each, with
+/* The innermost loops of a matrix product for one set of instructions; gemm.c includes this once for each, with
  *   NAME(x)   x with the set's suffix          WIDTH     floats of a vector
  *   TARGET    the attribute that allows it     VECTORS   side by side in a tile
  * which it undefines. A tile of C, ROWS x PANEL, stays in registers while k runs: ROWS * VECTORS sums, VECTORS of B and a broadcast of A

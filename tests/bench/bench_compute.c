@@ -159,6 +159,7 @@ static void use_best_blas(char *const *words) {
     const char *core = getenv("OPENBLAS_CORETYPE");
     if ((!core || strcmp(core, "SkylakeX") != 0) && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
         setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
+        setenv("OMP_WAIT_POLICY", "passive", 0);   /* threads that spin for each other cost half the speed where others use the cores */
         execv("/proc/self/exe", words);
     }
 }
