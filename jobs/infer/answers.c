@@ -83,8 +83,9 @@ static int check_answer(const struct requests *r, size_t request, const char *li
               json_integer_value(json_object_get(row, "sample")) == (json_int_t)(request % r->samples);
     json_decref(row);
     return is ? 0
-              : error_set(err, ERR_CONFLICT, "%s:%zu isn't an answer to request %zu of these: remove the file, or name another by --out", path,
-                          request + 1, request + 1);
+              : error_set(err, ERR_CONFLICT,
+                          "%s:%zu isn't an answer to request %zu of these: remove the file, or name another by --out", path, request + 1,
+                          request + 1);
 }
 
 int answers_open(const struct requests *r, const char *path, FILE **out, size_t *done, struct error *err) {
@@ -97,10 +98,11 @@ int answers_open(const struct requests *r, const char *path, FILE **out, size_t 
     int rc = 0;
     rewind(file);
     *done = 0;
-    for (ssize_t n; rc == 0 && (n = getline(&line, &size, file)) > 0 && line[n - 1] == '\n'; whole += n)
+    ssize_t n;
+    for (; rc == 0 && (n = getline(&line, &size, file)) > 0 && line[n - 1] == '\n'; whole += n)
         rc = check_answer(r, (*done)++, line, path, err);
     free(line);
-    if (rc == 0 && (ferror(file) || ftruncate(fileno(file), whole) < 0))
+    if (rc == 0 && (ferror(file) || (n > 0 && ftruncate(fileno(file), whole) < 0)))
         rc = error_set_errno(err, ERR_IO, "reading %s", path);
     if (rc < 0)
         fclose(file);

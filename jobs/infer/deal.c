@@ -1,6 +1,6 @@
 /* A rank that has room asks rank 0, and waits for its answer; rank 0 answers between two passes of its own engine. A share is the requests
- * that are left by the number of ranks, so that nobody takes what another could begin now, and at least one. Results go to rank 0 one by one.
- */
+ * that are left by the number of ranks, so that nobody takes what another could begin now, and at least one. Results go to rank 0 one by
+ * one. */
 #include "jobs/infer/deal.h"
 
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* Continuous batching (Orca, Yu 2022): a request enters as soon as another leaves, and a pass holds prompts and continuations side by side.
  *
  * A sequence is its text: the prompt and what was generated. `read` of its bytes were given to the model; a pass gives some of the rest,
- * at least one of each sequence, and PREFILL more over all, so that a long prompt holds nobody up. Whoever has read all its text gets a byte
- * more. Where the text outgrows the model's context, the newest half of the context is read again and the rest forgotten.
+ * at least one of each sequence, and PREFILL more over all, so that a long prompt holds nobody up. Whoever has read all its text gets a
+ * byte more. Where the text outgrows the model's context, the newest half of the context is read again and the rest forgotten.
  */
 #include "jobs/infer/engine.h"
 

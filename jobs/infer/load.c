@@ -11,7 +11,8 @@ int load_model(struct model *m, const char *folder, int64_t *step, struct error 
     struct model_config config;
     int rc = checkpoint_find(folder, &path, &state, &config, err);
     if (rc == 0 && !path)
-        return error_set(err, ERR_NOT_FOUND, "there is no checkpoint in %s: train first, with muster-train --checkpoint %s", folder, folder);
+        return error_set(err, ERR_NOT_FOUND, "there is no checkpoint in %s: train first, with muster-train --checkpoint %s", folder,
+                         folder);
     if (rc == 0) {
         model_init(m, &config);
         *step = state.step;
