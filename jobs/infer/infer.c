@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/xmalloc.h"
 #include "jobs/infer/answers.h"
+#include "jobs/infer/classify.h"
 #include "jobs/infer/deal.h"
 #include "jobs/infer/load.h"
 
@@ -32,8 +33,11 @@ struct inference {
 
 static int load(struct inference *i, int64_t *step, struct error *err) {
     int rc = load_model(&i->model, i->settings->checkpoint, step, err);
-    if (rc == 0 && i->model.config.kind != MODEL_GPT)
-        rc = error_set(err, ERR_INVALID, "%s is of a model that classifies images: text comes from a GPT", i->settings->checkpoint);
+    bool text = i->model.config.kind == MODEL_GPT;
+    if (rc == 0 && text == (i->settings->images != NULL))
+        rc = error_set(err, ERR_INVALID, text ? "%s is of a model of text: continue texts with --prompt or --prompts"
+                                              : "%s is of a model that classifies images: name a folder of them by --images",
+                       i->settings->checkpoint);
     return rc;
 }
 
@@ -132,6 +136,15 @@ static void release(struct inference *i) {
     requests_release(&i->requests);
 }
 
+static int continue_texts(struct inference *i, struct error *err) {
+    int rc = collective_agree(i->group, i->group->rank == 0 ? prepare(i, err) : 0, err);
+    if (rc == 0)
+        rc = answer_all(i, err);
+    if (i->out && fclose(i->out) != 0 && rc == 0)
+        rc = error_set_errno(err, ERR_IO, "writing %s", i->settings->out);
+    return rc;
+}
+
 int infer_run(const struct infer_settings *s, struct harness *h, struct collective *group, struct error *err) {
     struct inference i = {.settings = s, .harness = h, .group = group};
     int64_t step = 0;
@@ -141,11 +154,7 @@ int infer_run(const struct infer_settings *s, struct harness *h, struct collecti
     if (rc == 0 && group->rank == 0)
         printf("model of %" PRId64 " parameters, trained for %" PRId64 " steps\n\n", i.model.count, step);
     if (rc == 0)
-        rc = collective_agree(group, group->rank == 0 ? prepare(&i, err) : 0, err);
-    if (rc == 0)
-        rc = answer_all(&i, err);
-    if (i.out && fclose(i.out) != 0 && rc == 0)
-        rc = error_set_errno(err, ERR_IO, "writing %s", s->out);
+        rc = s->images ? classify_run(s, &i.model, group, err) : continue_texts(&i, err);
     release(&i);
     return rc;
 }

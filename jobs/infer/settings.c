@@ -10,6 +10,7 @@ static const struct option_row rows[] = {
     {"prompt", 'p', OPTION_LIST, FIELD(prompt), "TEXT", "text to continue; may be repeated"},
     {"prompts", 'f', OPTION_TEXT, FIELD(prompts), "FILE", "one prompt a line: plain, or JSON as {\"prompt\": \"...\", \"id\": 7, \"tokens\": 100, \"temperature\": 0.8, \"top_k\": 40, "
      "\"top_p\": 0.9, \"stop\": [\"...\"], \"seed\": 1}, where all but the prompt may be left out"},
+    {"images", 'i', OPTION_TEXT, FIELD(images), "DIR", "classify the test images of a folder of IDX files, with a cnn or an mlp"},
     {"count", 'n', OPTION_INT, FIELD(count), "N", "samples of each prompt (1)", .min = 1, .max = 1 << 20},
     {"tokens", 't', OPTION_INT, FIELD(tokens), "N", "bytes to generate for each (200)", .min = 1, .max = 1 << 24},
     {"temperature", 0, OPTION_REAL, FIELD(temperature), "X", "0: always the likeliest byte; 1: as the model has it (0.8)"},
@@ -26,7 +27,8 @@ static const struct option_row rows[] = {
 void infer_settings_help(void) {
     puts("usage: muster-infer --checkpoint DIR --prompt TEXT [options]\n"
          "       mpirun -np 2 muster-infer --checkpoint DIR --prompts FILE [options]\n"
-         "Continues texts with a model that muster-train trained. The ranks share the texts as they get done; answers come in the order of the prompts.\n");
+         "       muster-infer --checkpoint DIR --images DIR [options]\n"
+         "Continues texts with a model that muster-train trained, or classifies images. The ranks share the texts as they get done; answers come in the order of the prompts.\n");
     options_help(rows, stdout);
 }
 
@@ -37,6 +39,8 @@ int infer_settings_parse(struct infer_settings *s, int argc, char **argv, struct
         return rc;
     if (operands < argc)
         return error_set(err, ERR_INVALID, "'%s' belongs to no option; a prompt is given by --prompt", argv[operands]);
+    if (s->images && (s->prompts || s->prompt.count > 0))
+        return error_set(err, ERR_INVALID, "--images is for models of images, and prompts are for models of text: give one of them");
     if (!s->checkpoint)
         return error_set(err, ERR_INVALID, "no model: name the folder of a training's checkpoints by --checkpoint DIR (see --help)");
     s->sampling = (struct sampling){

@@ -10,7 +10,7 @@
 #include "jobs/infer/engine.h"
 
 struct infer_settings {
-    const char *checkpoint, *prompts, *out;
+    const char *checkpoint, *prompts, *images, *out;
     struct option_list prompt;
     int64_t count, tokens, top_k, seed, threads, batch;
     double temperature, top_p;
