@@ -24,7 +24,7 @@ static int load(struct images *test, const char *folder, const struct model_conf
         images_normalize_like(test, &train);
         images_release(&train);
     } else if (tell) {
-        fprintf(stderr, "warning: normalised by the test images, which may cost accuracy, because those of the training can't be read: %s\n",
+        fprintf(stderr, "warning: normalised by the test images, which may cost accuracy: those of the training can't be read: %s\n",
                 missing.text);
     }
     return 0;
@@ -91,8 +91,8 @@ static void print_result(const struct images *images, const char *predicted, int
         counts[images->labels[n] * classes + (uint8_t)predicted[n]]++;
         right += images->labels[n] == (uint8_t)predicted[n];
     }
-    printf("accuracy %.4f: %" PRId64 " of %" PRId64 " images (%.0f images/s)\n", (double)right / (double)images->count, right, images->count,
-           (double)images->count / (seconds > 0 ? seconds : 1e-6));
+    printf("accuracy %.4f: %" PRId64 " of %" PRId64 " images (%.0f images/s)\n", (double)right / (double)images->count, right,
+           images->count, (double)images->count / (seconds > 0 ? seconds : 1e-6));
     print_matrix(counts, classes);
     free(counts);
 }
