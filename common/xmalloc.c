@@ -15,6 +15,10 @@ static void *checked(void *p, size_t size) {
 }
 
 void *xmalloc(size_t size) { return checked(malloc(size ? size : 1), size ? size : 1); }
+void *xmalloc_aligned(size_t alignment, size_t size) {
+    return checked(aligned_alloc(alignment, (size + alignment) / alignment * alignment), size + 1);
+}
+
 void *xcalloc(size_t count, size_t size) { return checked(calloc(count ? count : 1, size ? size : 1), count); }
 void *xrealloc(void *old, size_t size) { return checked(realloc(old, size ? size : 1), size ? size : 1); }
 

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 void *xmalloc(size_t size);
+void *xmalloc_aligned(size_t alignment, size_t size);   /* alignment: a power of two */
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *old, size_t size);
 /* Grows an array so that index `need - 1` is valid; doubles *capacity. Returns the (moved) array. */

@@ -115,7 +115,7 @@ void batchnorm_backward(float *din, const float *dout, const float *in, const fl
     }
 #pragma omp parallel for
     for (int n = 0; n < N; n++)
-        backward_sample(din + (size_t)n * pixels * C, dout + (size_t)n * pixels * C, in + (size_t)n * pixels * C, factor, mean, rstd, average,
-                        slope, pixels, C);
+        backward_sample(din + (size_t)n * pixels * C, dout + (size_t)n * pixels * C, in + (size_t)n * pixels * C, factor, mean, rstd,
+                        average, slope, pixels, C);
     free(rstd);
 }

@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <stdio.h>
 
+#include "jobs/kernels/gemm.h"
 #include "jobs/kernels/vector_math.h"
 
 enum { PARALLEL_OPENMP = 2 };   /* what openblas_get_parallel() says of the OpenMP build */
@@ -33,6 +34,6 @@ static const char *kernel_version(void) {
 }
 
 const char *blas_arithmetic(char *buffer, unsigned long size) {
-    snprintf(buffer, size, "%s, %s", openblas_get_corename(), kernel_version());
+    snprintf(buffer, size, "%s kernels, %s products", kernel_version(), gemm_instructions());
     return buffer;
 }

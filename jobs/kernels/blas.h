@@ -6,7 +6,7 @@
 void blas_check(void);
 
 /* One line for people: "OpenBLAS 0.3.21 SkylakeX, 2 threads". */
-/* What decides the bits of a result: the core that OpenBLAS has chosen its kernels for, and the version of our own. "SkylakeX, x86-64-v4". */
+/* What decides the bits of a result: the versions of the kernels that this CPU runs. "x86-64-v4 kernels, avx512 products". */
 const char *blas_arithmetic(char *buffer, unsigned long size);
 
 const char *blas_describe(char *buffer, unsigned long size);

@@ -1,5 +1,6 @@
-/* Convolution without im2col: in a padded image, channels last, the window of a pixel is `kernel` contiguous stretches, a pixel's row apart,
- * and the next pixel's window begins `inputs` floats later. So a row of the output is a product of product.h on views of the padded image.
+/* Convolution without im2col: in a padded image, channels last, the window of a pixel is `kernel` contiguous stretches, a row of the image
+ * apart, and the next pixel's window begins `inputs` floats later. So a row of the output is a product of product.h on views of the padded
+ * image.
  *
  * The backward is made of the same product: din is the convolution of dout with the weights turned round, and dweight takes the pixels as
  * its depth. One sum has one owner and runs over the samples in their order, whatever the number of threads.
@@ -88,7 +89,8 @@ static void backward_weight_tile(float *dweight, const float *dout, const float 
         struct product p = {.a = padded + n * padded_size(s) + ky * padded_row(s) + row, .a_row = 1, .a_depth = s->inputs,
                             .a_outer = (ptrdiff_t)padded_row(s), .b = dout + n * out_size(s) + column, .b_depth = s->outputs,
                             .b_outer = (ptrdiff_t)out_width(s) * s->outputs, .depth = out_width(s), .outer = out_height(s)};
-        product_tile(out, s->outputs, out, s->outputs, &p, smaller(PRODUCT_ROWS, depth - row), smaller(PRODUCT_COLUMNS, s->outputs - column));
+        product_tile(out, s->outputs, out, s->outputs, &p, smaller(PRODUCT_ROWS, depth - row),
+                     smaller(PRODUCT_COLUMNS, s->outputs - column));
     }
 }
 

@@ -6,11 +6,13 @@
 #include "jobs/kernels/kernels.h"
 #include "jobs/kernels/product.h"
 
+enum { PARALLEL_FROM = 1 << 20 };   /* multiplications: about 10 microseconds */
+
 static int smaller(int a, int b) { return a < b ? a : b; }
 
 /* out [rows,columns] = start + p, where p describes the tile of the first row and column. b has its columns side by side. */
 static void multiply(float *out, const float *start, int start_row, const struct product *p, int rows, int columns) {
-#pragma omp parallel for collapse(2)
+#pragma omp parallel for collapse(2) if ((int64_t)p->depth * rows * columns > PARALLEL_FROM)
     for (int j = 0; j < columns; j += PRODUCT_COLUMNS)
         for (int i = 0; i < rows; i += PRODUCT_ROWS) {
             struct product tile = *p;
@@ -29,7 +31,7 @@ void dense_forward(float *out, const float *in, const float *weight, const float
 static float *transpose(const float *in, int rows, int columns) {
     enum { SIDE = 16 };
     float *out = xmalloc((size_t)rows * columns * sizeof *out);
-#pragma omp parallel for
+#pragma omp parallel for if ((int64_t)rows * columns > PARALLEL_FROM / 4)
     for (int first = 0; first < rows; first += SIDE)
         for (int j = 0; j < columns; j++)
             for (int i = first; i < smaller(first + SIDE, rows); i++)

@@ -7,13 +7,14 @@
  * A forward overwrites its output. A backward overwrites the gradient of its input (din) and ADDS to the gradients of weights, so that
  * a batch can be accumulated; the comment says where it differs.
  *
- * Each operation is one file whose plain C is its definition. Where the fast path is a call of BLAS (linear, head, attention), the
- * definition stands in reference.c, and tests/unit/jobs/test_kernels.c holds the two together.
- * Work is divided so that no sum depends on the number of threads, but for what BLAS does inside one product.
+ * Each operation is one file whose plain C is its definition. Where the fast path goes in tiles, of gemm.h (linear, head, attention) or of
+ * product.h (conv, dense), the definition stands in reference.c, and tests/unit/jobs/test_kernels.c and test_conv.c hold the two together.
+ * The number of threads changes no bit of any result: tests/unit/jobs/test_threads.c.
  */
 #ifndef JOBS_KERNELS_KERNELS_H
 #define JOBS_KERNELS_KERNELS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* out[n] = wte[tokens[n]] + wpe[n mod T]. tokens are below V; the caller checks. wte [V,C], wpe [>=T,C]. */
@@ -34,6 +35,10 @@ void linear_backward(float *din, float *dweight, float *dbias, const float *dout
 /* logits [N,V] = in [N,C] * wte [V,C] transposed: the output head tied to the token embedding. */
 void head_forward(float *logits, const float *in, const float *wte, int N, int C, int V);
 void head_backward(float *din, float *dwte, const float *dlogits, const float *in, const float *wte, int N, int C, int V);
+
+/* From here on linear_ and head_, forward and backward, round the operands of their products to bf16; false: not, as at the beginning.
+ * Sums, outputs and weights stay fp32. Attention and decoding aren't touched. Not while kernels run. */
+void linear_use_bf16(bool on);
 
 /* GELU by its tanh approximation (Hendrycks and Gimpel, 2016), as GPT-2 has it. Both may work in place. */
 void gelu_forward(float *out, const float *in, int64_t count);
@@ -116,7 +121,7 @@ void adamw_step(float *weight, float *momentum, float *variance, const float *gr
 /* In double and in fixed blocks, so that every rank that holds the same numbers gets the same bits. */
 double sum_of_squares(const float *x, int64_t count);
 
-/* The definitions of what BLAS computes elsewhere. */
+/* The definitions of what is computed in tiles elsewhere. */
 void linear_forward_reference(float *out, const float *in, const float *weight, const float *bias, int N, int K, int M);
 void head_forward_reference(float *logits, const float *in, const float *wte, int N, int C, int V);
 void attention_forward_reference(float *out, float *lse, const float *qkv, int B, int T, int C, int H);

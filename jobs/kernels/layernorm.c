@@ -7,7 +7,7 @@
 
 #include "jobs/kernels/vector_math.h"
 
-enum { COLUMN_BLOCK = 64, PARALLEL_FROM = 1 << 15 };
+enum { COLUMN_BLOCK = 256, PARALLEL_FROM = 1 << 15 };
 
 KERNEL_VERSIONS
 static void forward_row(float *out, float *mean, float *rstd, const float *in, const float *weight, const float *bias, int C) {

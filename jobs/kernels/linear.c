@@ -1,19 +1,25 @@
-/* The matrix products: fully connected layers and the tied head, by BLAS; a row of decoding by plain loops. */
+/* The matrix products: fully connected layers and the tied head; a row of decoding by plain loops. */
 #include "jobs/kernels/kernels.h"
 
-#include <cblas.h>
+#include <stdbool.h>
 #include <stddef.h>
 
+#include "jobs/kernels/gemm.h"
 #include "jobs/kernels/vector_math.h"
 
-enum { COLUMN_BLOCK = 64, PARALLEL_FROM = 1 << 15 };
+enum { COLUMN_BLOCK = 256, PARALLEL_FROM = 1 << 15 };
 
-/* Every row starts as the bias, and the product is added to it: one pass over the output less. */
+typedef void multiply_fn(float *c, int64_t c_row, struct gemm_matrix a, struct gemm_matrix b, int M, int N, int K, enum gemm_start start,
+                         const float *bias);
+static multiply_fn *multiply = gemm;
+
+void linear_use_bf16(bool on) { multiply = on ? gemm_bf16 : gemm; }
+
+static struct gemm_matrix rows_of(const float *at, int columns) { return (struct gemm_matrix){at, columns, 1}; }
+static struct gemm_matrix transposed(const float *at, int columns) { return (struct gemm_matrix){at, 1, columns}; }
+
 void linear_forward(float *out, const float *in, const float *weight, const float *bias, int N, int K, int M) {
-#pragma omp parallel for if ((int64_t)N * M > PARALLEL_FROM)
-    for (int n = 0; n < N; n++)
-        memcpy(out + (size_t)n * M, bias, (size_t)M * sizeof *out);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, M, K, 1.0f, in, K, weight, M, 1.0f, out, M);
+    multiply(out, M, rows_of(in, K), rows_of(weight, M), N, M, K, GEMM_BIAS, bias);
 }
 
 KERNEL_VERSIONS
@@ -25,20 +31,20 @@ static void add_columns(float *sum, const float *in, int N, int M, int first, in
 
 void linear_backward(float *din, float *dweight, float *dbias, const float *dout, const float *in, const float *weight, int N, int K,
                      int M) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, N, K, M, 1.0f, dout, M, weight, M, 0.0f, din, K);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, K, M, N, 1.0f, in, K, dout, M, 1.0f, dweight, M);
+    multiply(din, K, rows_of(dout, M), transposed(weight, M), N, K, M, GEMM_ZERO, NULL);
+    multiply(dweight, M, transposed(in, K), rows_of(dout, M), K, M, N, GEMM_SUM, NULL);
 #pragma omp parallel for if ((int64_t)N * M > PARALLEL_FROM)
     for (int first = 0; first < M; first += COLUMN_BLOCK)
         add_columns(dbias, dout, N, M, first, first + COLUMN_BLOCK < M ? first + COLUMN_BLOCK : M);
 }
 
 void head_forward(float *logits, const float *in, const float *wte, int N, int C, int V) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, N, V, C, 1.0f, in, C, wte, C, 0.0f, logits, V);
+    multiply(logits, V, rows_of(in, C), transposed(wte, C), N, V, C, GEMM_ZERO, NULL);
 }
 
 void head_backward(float *din, float *dwte, const float *dlogits, const float *in, const float *wte, int N, int C, int V) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, C, V, 1.0f, dlogits, V, wte, C, 0.0f, din, C);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, V, C, N, 1.0f, dlogits, V, in, C, 1.0f, dwte, C);
+    multiply(din, C, rows_of(dlogits, V), rows_of(wte, C), N, C, V, GEMM_ZERO, NULL);
+    multiply(dwte, C, transposed(dlogits, V), rows_of(in, C), V, C, N, GEMM_SUM, NULL);
 }
 
 KERNEL_VERSIONS

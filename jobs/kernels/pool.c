@@ -27,8 +27,8 @@ static void forward_row(float *restrict out, uint8_t *restrict winner, const flo
 }
 
 KERNEL_VERSIONS
-static void backward_row(float *restrict upper, float *restrict lower, const float *restrict dout, const uint8_t *restrict winner, int pairs,
-                         int C) {
+static void backward_row(float *restrict upper, float *restrict lower, const float *restrict dout, const uint8_t *restrict winner,
+                         int pairs, int C) {
     for (int x = 0; x < pairs; x++, upper += 2 * C, lower += 2 * C, dout += C, winner += C)
         for (int c = 0; c < C; c++) {
             upper[c] = winner[c] == 0 ? dout[c] : 0;

@@ -2,7 +2,7 @@
  * windows of an image, transposes and dense matrices are all multiplied where they lie, without a copy.
  *
  * Every element of the result is one sum, taken in the order of the depth from `start` on: its bits depend neither on the tile that it
- * falls into nor on the number of threads, and are the same on every CPU with fused multiply-add.
+ * falls into nor on the number of threads, and are the same on every x86-64 CPU with fused multiply-add.
  */
 #ifndef JOBS_KERNELS_PRODUCT_H
 #define JOBS_KERNELS_PRODUCT_H

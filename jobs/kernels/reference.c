@@ -1,4 +1,4 @@
-/* The definitions, as loops, of the operations whose fast path is BLAS or product.h. Slow on purpose: to be read, and to be compared with. */
+/* The definitions, as loops, of the operations whose fast path goes in tiles. Slow on purpose: to be read, and to be compared with. */
 #include "jobs/kernels/kernels.h"
 
 #include <math.h>

@@ -196,11 +196,11 @@ static int list_steps(const char *dir, int64_t **steps, struct error *err) {
 }
 
 /* Those of later steps go too: the training has just passed here, so it hasn't used them, because they are damaged. */
-static void remove_all_but_newest(const char *dir, int64_t current) {
-    int64_t *steps;
-    int count = list_steps(dir, &steps, NULL), kept = 0;
+static void remove_all_but_newest(const char *dir, int64_t keep, int64_t current) {
+    int64_t *steps, kept = 0;
+    int count = list_steps(dir, &steps, NULL);
     for (int i = 0; i < count; i++) {
-        if (steps[i] <= current && kept++ < CHECKPOINTS_KEPT)
+        if (steps[i] <= current && kept++ < keep)
             continue;
         char *path = xasprintf("%s/step-%08" PRId64, dir, steps[i]);
         remove_folder(path);
@@ -209,8 +209,8 @@ static void remove_all_but_newest(const char *dir, int64_t current) {
     free(steps);
 }
 
-int checkpoint_write(const char *dir, const struct checkpoint_state *state, const struct model *m, float *momentum, float *variance,
-                     struct error *err) {
+int checkpoint_write(const char *dir, int64_t keep, const struct checkpoint_state *state, const struct model *m, float *momentum,
+                     float *variance, struct error *err) {
     char *folder = xasprintf("%s/%s", dir, writing);
     remove_folder(folder);   /* of a run that was killed while writing */
     int rc = make_folders(folder, err);
@@ -219,7 +219,7 @@ int checkpoint_write(const char *dir, const struct checkpoint_state *state, cons
     if (rc == 0)
         rc = commit(dir, folder, state->step, err);
     if (rc == 0)
-        remove_all_but_newest(dir, state->step);
+        remove_all_but_newest(dir, keep, state->step);
     else
         remove_folder(folder);
     free(folder);

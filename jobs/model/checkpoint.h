@@ -16,7 +16,7 @@
 #include "common/error.h"
 #include "jobs/model/model.h"
 
-enum { CHECKPOINTS_KEPT = 2 };
+enum { CHECKPOINTS_KEPT_MIN = 2 };   /* fewer, and there is none before a damaged one */
 
 /* Where the training stood. What is recorded of its settings is compared at resume. */
 struct checkpoint_state {
@@ -28,9 +28,9 @@ struct checkpoint_state {
     char arithmetic[48]; /* what computed it: with shards the bits depend on nothing else. "" in checkpoints from before there was that */
 };
 
-/* Writes the checkpoint of state->step and then removes all but the newest CHECKPOINTS_KEPT. On failure nothing that was there is lost. */
-int checkpoint_write(const char *dir, const struct checkpoint_state *state, const struct model *m, float *momentum, float *variance,
-                     struct error *err);
+/* Writes the checkpoint of state->step and then removes all but the newest `keep`. On failure nothing that was there is lost. */
+int checkpoint_write(const char *dir, int64_t keep, const struct checkpoint_state *state, const struct model *m, float *momentum,
+                     float *variance, struct error *err);
 
 /* Finds the newest whole checkpoint. Prints a warning on stderr for each newer one that is damaged, naming the file. *path (freed by the
  * caller) is NULL where DIR has no checkpoint or doesn't exist. Where it has some but none is whole: an error, so that nobody trains from

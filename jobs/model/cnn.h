@@ -1,9 +1,9 @@
-/* A convolutional network that classifies images: stages of convolution, batch normalisation if wanted, 2x2 max pooling and ReLU, and then a
- * hidden dense layer and the classes (mlp.h). Pooling before ReLU gives what the other order gives, for a quarter of the work.
+/* A convolutional network that classifies images: stages of convolution, batch normalisation if wanted, 2x2 max pooling and ReLU, and then
+ * a hidden dense layer and the classes (mlp.h). Pooling before ReLU gives what the other order gives, for a quarter of the work.
  *
  * All parameters lie in one array: stage by stage, then the dense layers. With batch normalisation its running statistics follow, from
- * `trained` on. They are no parameters, and yet they lie there, so that they are reduced between ranks and written to checkpoints like them:
- * a backward adds the batch's statistics to that part of the gradient, and cnn_update_statistics takes the place of the optimiser.
+ * `trained` on. They are no parameters, and yet they lie there, so that they are reduced between ranks and written to checkpoints like
+ * them: a backward adds the batch's statistics to that part of the gradient, and cnn_update_statistics takes the place of the optimiser.
  * Images have their channels last. Results don't depend on the number of threads.
  */
 #ifndef JOBS_MODEL_CNN_H
@@ -53,8 +53,8 @@ struct cnn_pass *cnn_pass_new(const struct cnn *c, int samples);
 void cnn_pass_free(struct cnn_pass *p);
 int64_t cnn_pass_bytes(const struct cnn *c, int samples);
 
-/* images [samples, height, width, channels]. scale != 0 is training: norms use the batch's statistics, and a backward of scale * the loss is
- * prepared. scale 0 is evaluation, by the running statistics. */
+/* images [samples, height, width, channels]. scale != 0 is training: norms use the batch's statistics, and a backward of scale * the loss
+ * is prepared. scale 0 is evaluation, by the running statistics. */
 struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, const uint8_t *labels,
                               int samples, float scale);
 

@@ -56,7 +56,8 @@ static int read_header(gzFile file, const char *path, int dimensions, struct idx
         idx->size *= idx->shape[d];
     }
     if (idx->size > bytes_max)
-        return error_set(err, ERR_INVALID, "%s says that it has %" PRId64 " bytes; at most %" PRId64 " are read", path, idx->size, bytes_max);
+        return error_set(err, ERR_INVALID, "%s says that it has %" PRId64 " bytes; at most %" PRId64 " are read", path, idx->size,
+                         bytes_max);
     return 0;
 }
 

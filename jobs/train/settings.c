@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "jobs/collective/tree.h"
+#include "jobs/model/checkpoint.h"
 
 #define FIELD(name) offsetof(struct train_settings, name)
 
@@ -31,6 +32,8 @@ static const struct option_row rows[] = {
     {"seed", 0, OPTION_INT, FIELD(seed), "N", "of weights and samples (1)", .min = 0, .max = INT64_MAX},
     {"checkpoint", 'C', OPTION_TEXT, FIELD(checkpoint), "DIR", "folder of checkpoints; a whole one there is resumed from"},
     {"checkpoint-every", 0, OPTION_INT, FIELD(checkpoint_every), "N", "steps between checkpoints (100; 0: only when asked and at the end)"},
+    {"keep", 0, OPTION_INT, FIELD(keep), "K", "checkpoints kept; should the newest be damaged, the one before is used (2)",
+     .min = CHECKPOINTS_KEPT_MIN, .max = 1 << 20},
     {"eval-every", 0, OPTION_INT, FIELD(eval_every), "N", "steps between evaluations on the held-out text (0: only at the end)"},
     {"log-every", 0, OPTION_INT, FIELD(log_every), "N", "steps between lines on stdout (10)", .min = 1, .max = 1 << 30},
     {"metrics", 0, OPTION_TEXT, FIELD(metrics), "FILE", "append a line of JSON a step"},
@@ -166,6 +169,7 @@ int settings_parse(struct train_settings *s, int argc, char **argv, struct error
                                  .collective = "auto",
                                  .reduce = "fast",
                                  .checkpoint_every = 100,
+                                 .keep = 2,
                                  .log_every = 10};
     int operands = argc, rc = options_parse(rows, argc, argv, 1, s, &operands, err);
     if (rc == 0 && (s->help || s->version))

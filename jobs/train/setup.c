@@ -6,6 +6,7 @@
 #include "common/xmalloc.h"
 #include "jobs/train/metrics.h"
 #include "jobs/train/resume.h"
+#include "jobs/train/save.h"
 #include "jobs/train/train.h"
 
 static int check_batch(const struct trainer *t, struct error *err) {
@@ -52,6 +53,7 @@ static void allocate(struct trainer *t) {
     t->inputs = xcalloc((size_t)t->share, (size_t)t->input_bytes);
     t->targets = xcalloc((size_t)t->share, (size_t)t->data.targets);
     t->pass = model_pass_new(&t->model, t->share);
+    save_init(t);
 }
 
 int trainer_open(struct trainer *t, const struct train_settings *s, struct harness *h, struct collective *group, struct error *err) {
@@ -71,6 +73,7 @@ int trainer_open(struct trainer *t, const struct train_settings *s, struct harne
 }
 
 void trainer_close(struct trainer *t) {
+    save_release(t);
     if (t->metrics)
         fclose(t->metrics);
     model_pass_free(&t->pass);
@@ -99,6 +102,9 @@ void trainer_print_plan(const struct train_settings *s, int ranks) {
     printf("memory a rank     %s of weights, %s and the optimiser's two moments; %s of activations for %" PRId64 " of %" PRId64 " %ss\n",
            text_size_mib((state_bytes + mib - 1) / mib, state, sizeof state), gradients > 1 ? "gradients" : "gradient",
            text_size_mib((pass_bytes + mib - 1) / mib, pass, sizeof pass), share, s->batch, what);
+    if (s->checkpoint)
+        printf("memory of rank 0  %s more, for the copy that is written as a checkpoint while the training goes on\n",
+               text_size_mib((save_bytes(&m) + mib - 1) / mib, state, sizeof state));
     printf("operations        %.3g a %s, %.3g a step, %.3g in all\n", flops, what, flops * (double)s->batch,
            flops * (double)s->batch * (double)s->steps);
     printf("bytes a step      %" PRId64 " reduced among ranks\n", ranks > 1 ? array_bytes : 0);

@@ -10,11 +10,10 @@
 #include "common/text.h"
 #include "common/xmalloc.h"
 #include "jobs/kernels/kernels.h"
-#include "jobs/model/checksum.h"
 #include "jobs/train/bigram.h"
 #include "jobs/train/gradient.h"
 #include "jobs/train/metrics.h"
-#include "jobs/train/resume.h"
+#include "jobs/train/save.h"
 
 static bool is_first(const struct trainer *t) { return t->group->rank == 0; }
 
@@ -35,10 +34,15 @@ static double learning_rate(const struct train_settings *s, int64_t step) {
     return s->learning_rate * (0.1 + 0.9 * 0.5 * (1 + cos(M_PI * fmin(done, 1))));
 }
 
-/* The maximum of the requests: from here all ranks know the same. */
-static int exchange_requests(struct trainer *t, int64_t *request, struct error *err) {
-    *request = harness_checkpoint_request(t->harness);
-    return collective_max(t->group, request, 1, err);
+/* The maximum of the requests, and what became of a checkpoint: from here all ranks know the same. */
+static int exchange_news(struct trainer *t, int64_t *request, struct error *err) {
+    int64_t news[] = {harness_checkpoint_request(t->harness), save_outcome(t)};
+    int rc = collective_max(t->group, news, 2, err);
+    if (rc < 0)
+        return rc;
+    *request = news[0];
+    save_learn(t, news[1]);
+    return 0;
 }
 
 static void update_weights(struct trainer *t, double norm, double rate) {
@@ -62,7 +66,7 @@ static int run_step(struct trainer *t, struct metrics *m, int64_t *request, stru
     int64_t begin_us = clock_boot_us();
     int rc = gradient_compute(t, &m->loss, &m->wait_ms, err);
     if (rc == 0)
-        rc = exchange_requests(t, request, err);
+        rc = exchange_news(t, request, err);
     if (rc < 0)
         return rc;
     m->gradient_norm = sqrt(sum_of_squares(t->gradient, t->model.trained));
@@ -77,6 +81,8 @@ static int run_step(struct trainer *t, struct metrics *m, int64_t *request, stru
     update_weights(t, m->gradient_norm, m->learning_rate);
     m->step = ++t->step;
     m->step_ms = (double)(clock_boot_us() - begin_us) / 1e3;
+    m->stall_ms = t->stall_ms;
+    t->stall_ms = 0;
     t->step_ms = t->step_ms > 0 ? 0.9 * t->step_ms + 0.1 * m->step_ms : m->step_ms;
     m->tokens_per_second = (double)(t->settings->batch * t->data.targets) * 1e3 / t->step_ms;
     return 0;
@@ -139,44 +145,6 @@ static int tell_held_out(struct trainer *t, bool at_end, struct error *err) {
 
 /* --- checkpoints --- */
 
-/* A bit that flipped in one rank's memory would be averaged into all of them, and stay unseen: so compare before keeping anything. */
-static int check_replicas(struct trainer *t, struct error *err) {
-    uint32_t mine = checksum_add(0, t->model.weights, (size_t)t->model.count * sizeof(float));
-    uint32_t *all = xcalloc((size_t)t->group->size, sizeof *all);
-    int rc = collective_all_gather(t->group, &mine, sizeof mine, all, err);
-    for (int r = 1; rc == 0 && r < t->group->size; r++)
-        if (all[r] != all[0]) {
-            error_set(err, ERR_FAILED, "rank %d has other weights than rank 0 at step %" PRId64 ": its memory or arithmetic isn't sound", r,
-                      t->step);
-            rc = fail_together(t, err);
-        }
-    free(all);
-    return rc;
-}
-
-/* Rank 0 writes. *written is the same on all ranks. A full disk doesn't end a training: the next checkpoint may fit again. */
-static int write_checkpoint(struct trainer *t, int64_t request, bool *written, struct error *err) {
-    int rc = check_replicas(t, err);
-    if (rc < 0)
-        return rc;
-    struct error failure;
-    int64_t failed = 0, begin_us = clock_boot_us();
-    if (is_first(t)) {
-        struct checkpoint_state state = resume_state(t);
-        if (checkpoint_write(t->settings->checkpoint, &state, &t->model, t->momentum, t->variance, &failure) < 0) {
-            fprintf(stderr, "warning: no checkpoint at step %" PRId64 ": %s; the ones before are kept\n", t->step, failure.text);
-            failed = 1;
-        } else {
-            printf("checkpoint of step %" PRId64 " written in %.0f ms\n", t->step, (double)(clock_boot_us() - begin_us) / 1e3);
-        }
-    }
-    rc = collective_max(t->group, &failed, 1, err);
-    *written = rc == 0 && failed == 0;
-    if (*written)
-        harness_checkpointed(t->harness, request, t->step);
-    return rc;
-}
-
 /* Exit 0 after `yielding` means "requeue me": so it is sent only when the checkpoint is there, and all ranks leave together. */
 static int yield(struct trainer *t, struct error *err) {
     int rc = is_first(t) ? harness_yield(t->harness, t->step, err) : 0;
@@ -194,9 +162,9 @@ static int between_steps(struct trainer *t, int64_t request, struct error *err) 
     const struct train_settings *s = t->settings;
     bool last = t->step == s->steps, written = false;
     bool due = last || request > 0 || (s->checkpoint_every > 0 && t->step % s->checkpoint_every == 0);
-    int rc = 0;
-    if (s->checkpoint && due)
-        rc = write_checkpoint(t, request, &written, err);
+    int rc = s->checkpoint && due ? save_begin(t, err) : 0;
+    if (rc == 0 && (last || request > 0))
+        rc = save_finish(t, request, &written, err);
     if (rc == 0 && last && s->checkpoint && !written) {
         error_set(err, ERR_IO, "the training is done, but its last checkpoint can't be written to %s (see the warning above)",
                   s->checkpoint);
@@ -212,7 +180,7 @@ static int between_steps(struct trainer *t, int64_t request, struct error *err) 
 int trainer_run(struct trainer *t, struct error *err) {
     while (t->step < t->settings->steps && !t->yielded) {
         struct metrics m;
-        int64_t request;
+        int64_t request = 0;
         int rc = run_step(t, &m, &request, err);
         if (rc < 0)
             return rc;

@@ -30,6 +30,10 @@ struct trainer {
     int64_t input_bytes;
     struct model_pass pass;
 
+    struct checkpoint_writer *writer;        /* rank 0, or NULL (save.h) */
+    int64_t saving;                          /* the step of the checkpoint under way, or 0 */
+    double save_stall_ms, stall_ms;          /* that the training stood still for it; for any, since the last line of metrics */
+
     FILE *metrics;                           /* rank 0, or NULL */
     double step_ms;                          /* smoothed, for the estimate of the end */
     bool yielded;

@@ -1,5 +1,5 @@
 # Benchmarks, next to the machine's own limits. `make bench-control` measures the scheduler and the worker, `make bench-policy` the pure
-# decisions alone.
+# decisions alone, `make bench-compute` training on CPUs.
 
 BENCH := $(B)/bench
 
@@ -19,10 +19,17 @@ $(BENCH)/bench_cnn: $(OBJ)/tests/bench/bench_cnn.o $(OBJ)/tests/bench/bench_numb
 	$(call link,$(JOBS_LIBS))
 $(OBJ)/tests/bench/bench_cnn.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
 
-.PHONY: bench bench-control bench-policy
+$(BENCH)/bench_compute: $(addprefix $(OBJ)/tests/bench/,bench_compute.o bench_limits.o bench_numbers.o) $(call layer,jobs/model) \
+                        $(call layer,jobs/kernels) $(call layer,common)
+	$(call link,$(COMMON_LIBS) $(JOBS_LIBS))
+$(OBJ)/tests/bench/bench_compute.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
+
+.PHONY: bench bench-control bench-policy bench-compute
 bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd muster-worker muster muster-train)
 	@BIN=$(BIN) tests/bench/control $(BENCH)/bench_control $(BENCH)/stamp
 	@BIN=$(BIN) tests/bench/reclaim.py $(BENCH)/stamp
 bench-policy: $(BENCH)/bench_policy
 	@$(BENCH)/bench_policy
-bench: bench-control bench-policy
+bench-compute: $(BENCH)/bench_compute
+	@$(BENCH)/bench_compute
+bench: bench-control bench-policy bench-compute

@@ -1,5 +1,5 @@
-/* How many images a second the CNN of jobs/model/cnn.h trains on, next to what the machine's BLAS reaches on a large matrix product and what
- * the network's own micro-kernel does on tiles in the cache. No data set: noise has the same price.
+/* How many images a second the CNN of jobs/model/cnn.h trains on, next to what the machine's BLAS reaches on a large matrix product and
+ * what the network's own micro-kernel does on tiles in the cache. No data set: noise has the same price.
  *
  * OMP_NUM_THREADS sets the threads. Time is the processor's, so that other programs of a shared machine count less; on several threads it
  * is the wall's. Prints `metric value unit` lines; each is the best of several repetitions.
@@ -76,7 +76,8 @@ static void bench_training(bool batch_norm) {
         t.labels[n] = (uint8_t)(n % config.classes);
     double step = best(step_s, &t);
     numbers_print(batch_norm ? "cnn_batch_norm_training" : "cnn_training", BATCH / step, "images/s");
-    numbers_print(batch_norm ? "cnn_batch_norm_training_flops" : "cnn_training_flops", BATCH * cnn_training_flops(&t.cnn) / step / 1e9, "GFLOP/s");
+    numbers_print(batch_norm ? "cnn_batch_norm_training_flops" : "cnn_training_flops",
+                  BATCH * cnn_training_flops(&t.cnn) / step / 1e9, "GFLOP/s");
     numbers_print(batch_norm ? "cnn_batch_norm_evaluation" : "cnn_evaluation", BATCH / best(evaluation_s, &t), "images/s");
     cnn_pass_free(t.pass);
     free(t.weights);
@@ -109,7 +110,8 @@ int main(void) {
     float *x = noise(3 * SIDE * SIDE);
     numbers_print("threads", omp_get_max_threads(), "");
     numbers_print("sgemm_1024", 2.0 * SIDE * SIDE * SIDE / best(sgemm_s, x) / 1e9, "GFLOP/s");
-    numbers_print("product_tile_1_thread", 2.0 * TILES * PRODUCT_ROWS * PRODUCT_COLUMNS * DEPTH * LINES / best(tiles_s, x) / 1e9, "GFLOP/s");
+    double tile_flops = 2.0 * PRODUCT_ROWS * PRODUCT_COLUMNS * DEPTH * LINES;
+    numbers_print("product_tile_1_thread", TILES * tile_flops / best(tiles_s, x) / 1e9, "GFLOP/s");
     bench_training(false);
     bench_training(true);
     free(x);

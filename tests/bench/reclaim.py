@@ -42,7 +42,7 @@ def steps_in(c):
 
 def stalls(c, job):
     """Milliseconds of each checkpoint, as the training says."""
-    return [float(line.split(" in ")[1].split()[0]) for line in c.output(job).splitlines() if line.startswith("checkpoint of step")]
+    return [float(line.split(" still for ")[1].split()[0]) for line in c.output(job).splitlines() if line.startswith("checkpoint of step")]
 
 
 def urgent(c, stamp):

@@ -70,7 +70,9 @@ static struct conv_arrays make_conv(const struct conv *s) {
     return c;
 }
 
-static void release_conv(struct conv_arrays *c) { free_all((float *[]){c->in, c->weight, c->bias, c->dout, c->out, c->din, c->dweight, c->dbias}, 8); }
+static void release_conv(struct conv_arrays *c) {
+    free_all((float *[]){c->in, c->weight, c->bias, c->dout, c->out, c->din, c->dweight, c->dbias}, 8);
+}
 
 static void compute_conv(struct conv_arrays *c, const struct conv *s) {
     conv_forward(c->out, c->in, c->weight, c->bias, N, s);
@@ -140,7 +142,7 @@ static void conv_gives_the_same_bits_on_any_number_of_threads(void **state) {
 
 /* ---- dense layers ---- */
 
-enum { ROWS = 29, K = 51, M = 75 };
+enum { ROWS = 29, K = 451, M = 175 };   /* large enough to be shared out */
 
 static void dense_is_a_matrix_product(void **state) {
     float *in = fill(ROWS * K, 1), *w = fill(K * M, 2), *b = fill(M, 3), *dout = fill(ROWS * M, 4);

@@ -66,6 +66,57 @@ static void attention_equals_its_reference(void **state) {
     free(qkv);
 }
 
+/* Several blocks of queries, the last one cut. */
+enum { LONG = 150, WIDE = 14, HEADS = 2, DEEP = WIDE / HEADS };
+
+static void long_attention_equals_its_reference(void **state) {
+    float *qkv = fill(LONG * 3 * WIDE, 13, 1), got[LONG * WIDE], want[LONG * WIDE], got_lse[HEADS * LONG], want_lse[HEADS * LONG];
+    attention_forward(got, got_lse, qkv, 1, LONG, WIDE, HEADS);
+    attention_forward_reference(want, want_lse, qkv, 1, LONG, WIDE, HEADS);
+    assert_close(got, want, LONG * WIDE, 1e-5);
+    assert_close(got_lse, want_lse, HEADS * LONG, 1e-5);
+    free(qkv);
+}
+
+static double dot(const float *a, const float *b) {
+    double sum = 0;
+    for (int d = 0; d < DEEP; d++)
+        sum += (double)a[d] * b[d];
+    return sum;
+}
+
+/* One pair of a query and a key: what the key's part in the query's output adds to the gradients. rows are those of qkv for one head. */
+static void add_pair(double *dqkv, const float *query, const float *key, int64_t to_query, int64_t to_key, const float *dout,
+                     const float *out, double lse) {
+    double scale = 1 / sqrt(DEEP), weight = exp(scale * dot(query, key + WIDE) - lse);
+    double dscore = scale * weight * (dot(dout, key + 2 * WIDE) - dot(dout, out));
+    for (int d = 0; d < DEEP; d++) {
+        dqkv[to_query + d] += dscore * key[WIDE + d];
+        dqkv[to_key + WIDE + d] += dscore * query[d];
+        dqkv[to_key + 2 * WIDE + d] += weight * dout[d];
+    }
+}
+
+static void attention_goes_back_by_its_formula(void **state) {
+    float *qkv = fill(LONG * 3 * WIDE, 14, 1), *dout = fill(LONG * WIDE, 15, 1), *got = fill(LONG * 3 * WIDE, 16, 1);
+    float out[LONG * WIDE], lse[HEADS * LONG], want[LONG * 3 * WIDE];
+    double exact[LONG * 3 * WIDE] = {0};
+    attention_forward(out, lse, qkv, 1, LONG, WIDE, HEADS);
+    attention_backward(got, dout, out, lse, qkv, 1, LONG, WIDE, HEADS);
+    for (int h = 0; h < HEADS; h++)
+        for (int t = 0; t < LONG; t++)
+            for (int p = 0; p <= t; p++) {
+                int64_t query = t * 3 * WIDE + h * DEEP, key = p * 3 * WIDE + h * DEEP, row = t * WIDE + h * DEEP;
+                add_pair(exact, qkv + query, qkv + key, query, key, dout + row, out + row, lse[h * LONG + t]);
+            }
+    for (int i = 0; i < LONG * 3 * WIDE; i++)
+        want[i] = (float)exact[i];
+    assert_close(got, want, LONG * 3 * WIDE, 2e-5);
+    free(qkv);
+    free(dout);
+    free(got);
+}
+
 /* The last position of the first sequence, from a cache whose blocks lie in another order than the positions. */
 static void decoding_attends_like_the_batch(void **state) {
     enum { BLOCKS = (T + CACHE_BLOCK - 1) / CACHE_BLOCK };
@@ -174,6 +225,8 @@ int main(void) {
         cmocka_unit_test(linear_equals_its_reference),
         cmocka_unit_test(head_equals_its_reference),
         cmocka_unit_test(attention_equals_its_reference),
+        cmocka_unit_test(long_attention_equals_its_reference),
+        cmocka_unit_test(attention_goes_back_by_its_formula),
         cmocka_unit_test(decoding_attends_like_the_batch),
         cmocka_unit_test(layernorm_normalizes),
         cmocka_unit_test(gelu_is_its_formula),

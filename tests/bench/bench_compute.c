@@ -1,0 +1,190 @@
+/* The numbers of training on CPUs: tokens a second of whole steps (forward, backward, norm, AdamW), and the share of this machine's
+ * sgemm that they are at 6 operations a parameter and token, attention not counted.
+ *
+ * Prints `metric value unit` lines, medians. Products and steps are measured in turns, so that what else runs here slows both. With one
+ * thread the share is that of CPU times, which other programs of a shared machine don't count in; with more it is that of wall times.
+ */
+#include <cblas.h>
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/xmalloc.h"
+#include "jobs/kernels/kernels.h"
+#include "jobs/model/gpt.h"
+#include "tests/bench/bench_limits.h"
+#include "tests/bench/bench_numbers.h"
+
+enum { REPETITIONS = 9, SIDE = 1024, TRIADS = 5 };
+
+struct times {
+    double wall_s[REPETITIONS], cpu_s[REPETITIONS];
+};
+
+static double seconds(clockid_t clock) {
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double median(double *values) { return numbers_percentile(values, REPETITIONS, 50); }
+
+static void print_of(const char *run, const char *what, double value, const char *unit) {
+    char metric[64];
+    snprintf(metric, sizeof metric, "%s_%s", run, what);
+    numbers_print(metric, value, unit);
+}
+
+/* ---- the limit: a product that fits the caches ---- */
+
+static float *matrix(int64_t count) {
+    float *x = xmalloc((size_t)count * sizeof *x);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = (float)(i % 17) - 8;
+    return x;
+}
+
+static void multiply(struct times *t, int i, const float *a, const float *b, float *c) {
+    double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, SIDE, SIDE, SIDE, 1, a, SIDE, b, SIDE, 0, c, SIDE);
+    t->wall_s[i] = seconds(CLOCK_MONOTONIC) - wall;
+    t->cpu_s[i] = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+}
+
+static double gflops(double s) { return 2e-9 * SIDE * SIDE * SIDE / s; }
+
+/* ---- a model, trained as muster-train does it ---- */
+
+struct trial {
+    struct gpt g;
+    struct gpt_pass *pass;
+    int T, B;
+    float *gradient, *momentum, *variance;
+    uint8_t *tokens;   /* [B*T + 1] */
+    int64_t step;
+};
+
+static void trial_init(struct trial *t, const struct gpt_config *config, int T, int B) {
+    *t = (struct trial){.T = T, .B = B};
+    gpt_init(&t->g, config);
+    gpt_randomize(&t->g, 1);
+    t->pass = gpt_pass_new(&t->g, B, T);
+    t->gradient = xcalloc((size_t)t->g.count, sizeof *t->gradient);
+    t->momentum = xcalloc((size_t)t->g.count, sizeof *t->momentum);
+    t->variance = xcalloc((size_t)t->g.count, sizeof *t->variance);
+    t->tokens = xmalloc((size_t)(B * T + 1));
+    for (int i = 0; i <= B * T; i++)
+        t->tokens[i] = (uint8_t)(i * 31 % 97);
+}
+
+static void trial_release(struct trial *t) {
+    free(t->tokens);
+    free(t->variance);
+    free(t->momentum);
+    free(t->gradient);
+    gpt_pass_free(t->pass);
+    gpt_release(&t->g);
+}
+
+static void train_step(struct trial *t) {
+    struct gpt *g = &t->g;
+    memset(t->gradient, 0, (size_t)g->count * sizeof *t->gradient);
+    gpt_forward(g, t->pass, t->tokens, t->tokens + 1, t->B, 1.0f / (float)(t->B * t->T));
+    gpt_backward(g, t->pass, t->tokens, t->gradient, NULL, NULL);
+    double norm = sqrt(sum_of_squares(t->gradient, g->count));
+    struct adamw a = {.learning_rate = 1e-4f,
+                      .beta1 = 0.9f,
+                      .beta2 = 0.99f,
+                      .epsilon = 1e-8f,
+                      .gradient_scale = norm > 1 ? (float)(1 / norm) : 1,
+                      .step = ++t->step};
+    for (int i = 0; i < gpt_tensor_count(g); i++) {
+        struct gpt_tensor tensor = gpt_tensor_at(g, i);
+        a.weight_decay = tensor.dimensions == 2 ? 0.1f : 0;
+        adamw_step(g->weights + tensor.at, t->momentum + tensor.at, t->variance + tensor.at, t->gradient + tensor.at, tensor.count, &a);
+    }
+}
+
+static void measure(const char *run, const struct gpt_config *config, int T, int B, int threads) {
+    struct trial t;
+    struct times steps, products;
+    float *a = matrix(SIDE * SIDE), *b = matrix(SIDE * SIDE), *c = matrix(SIDE * SIDE);
+    omp_set_num_threads(threads);
+    trial_init(&t, config, T, B);
+    for (int i = -2; i < REPETITIONS; i++) {   /* the first two warm up */
+        int at = i < 0 ? 0 : i;
+        multiply(&products, at, a, b, c);
+        double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+        train_step(&t);
+        steps.wall_s[at] = seconds(CLOCK_MONOTONIC) - wall;
+        steps.cpu_s[at] = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    }
+    double wall_s = median(steps.wall_s), cpu_s = median(steps.cpu_s), tokens = T * B, operations = 6e-9 * (double)t.g.count * tokens;
+    double limit = gflops(median(threads == 1 ? products.cpu_s : products.wall_s));
+    print_of(run, "tok_s", tokens / wall_s, "tokens/s");
+    if (threads == 1)
+        print_of(run, "cpu_tok_s", tokens / cpu_s, "tokens/cpu s");
+    print_of(run, "limit_sgemm", limit, "Gflop/s");
+    print_of(run, "share", operations / (threads == 1 ? cpu_s : wall_s) / limit, "of limit");
+    trial_release(&t);
+    free(a);
+    free(b);
+    free(c);
+}
+
+static void print_limits(void) {
+    struct times t;
+    double triads[TRIADS];
+    float *a = matrix(SIDE * SIDE), *b = matrix(SIDE * SIDE), *c = matrix(SIDE * SIDE);
+    for (int threads = 1; threads <= 2; threads++) {
+        omp_set_num_threads(threads);
+        for (int i = 0; i < REPETITIONS; i++)
+            multiply(&t, i, a, b, c);
+        numbers_print(threads == 1 ? "limit_sgemm_gflops" : "limit_sgemm_2t_gflops", gflops(median(t.wall_s)), "Gflop/s");
+    }
+    for (int i = 0; i < TRIADS; i++)
+        triads[i] = limit_triad_gb_per_s();
+    numbers_print("limit_triad_gb_s", numbers_percentile(triads, TRIADS, 50), "GB/s");
+    free(a);
+    free(b);
+    free(c);
+}
+
+/* OpenBLAS takes CPUs that are newer than itself for old ones; the limit is what its best kernels do. It reads this when it is loaded. */
+static void use_best_blas(char *const *words) {
+    const char *core = getenv("OPENBLAS_CORETYPE");
+    if ((!core || strcmp(core, "SkylakeX") != 0) && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
+        setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
+        execv("/proc/self/exe", words);
+    }
+}
+
+static const struct {
+    const char *name;
+    struct gpt_config config;
+    int T, B, threads;
+    bool bf16;
+} runs[] = {
+    {"train_gpt_small_1t", {.context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 1},
+    {"train_gpt_small_bf16_1t", {.context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 1, .bf16 = true},
+    {"train_gpt_small_2t", {.context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 2},
+    {"train_gpt_124m_1t", {.context = 64, .layers = 12, .heads = 12, .channels = 768}, 64, 4, 1},
+};
+
+/* A word is the only run to make. */
+int main(int argc, char **argv) {
+    use_best_blas(argv);
+    printf("# %s\n", openblas_get_corename());
+    if (argc == 1)
+        print_limits();
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
+        if (argc == 1 || strcmp(argv[1], runs[i].name) == 0) {
+            linear_use_bf16(runs[i].bf16);
+            measure(runs[i].name, &runs[i].config, runs[i].T, runs[i].B, runs[i].threads);
+        }
+    return 0;
+}
