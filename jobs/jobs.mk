@@ -29,6 +29,16 @@ $(BIN)/muster-train: $(OBJ)/jobs/train/main.o $(call layer,jobs/train) $(JOBS_BA
 $(BIN)/muster-infer: $(OBJ)/jobs/infer/main.o $(call layer,jobs/infer) $(JOBS_BASE)
 	$(call link,$(JOBS_LIBS))
 
+# A program on jobs/infer/engine.h: docs/examples/generate.c. `make -s engine-libs` prints what to link.
+ENGINE_LAYERS := $(foreach d,jobs/infer jobs/model jobs/kernels common,$(call layer,$(d)))
+ENGINE_LIBS   := $(filter-out $(MPI_LINK),$(JOBS_LIBS))
+$(B)/examples/generate: $(OBJ)/docs/examples/generate.o $(ENGINE_LAYERS)
+	$(call link,$(ENGINE_LIBS))
+.PHONY: engine-libs
+engine-libs:
+	@echo '$(ENGINE_LAYERS) $(ENGINE_LIBS)'
+all: $(B)/examples/generate
+
 # The library carries its own copies of the few files of common/ that it uses: it is loaded by programs that export nothing.
 NCCL_LIBRARY := $(B)/lib/muster-collective-nccl.so
 NCCL_SOURCES := jobs/collective/nccl.c common/error.c common/clock.c common/xmalloc.c

@@ -2,6 +2,7 @@
  * several ranks, nothing where there is one. */
 #include "jobs/collective/collective.h"
 
+#include <assert.h>
 #include <dlfcn.h>
 #include <libgen.h>
 #include <limits.h>
@@ -172,6 +173,16 @@ int collective_gather(struct collective *c, const void *bytes, size_t size, char
     *lengths = xmalloc(sizeof **lengths);
     **lengths = size;
     return 0;
+}
+
+int collective_send(struct collective *c, int to, const void *bytes, size_t size, struct error *err) {
+    assert(control_is_mpi);
+    return noted(c, mpi_send(to, bytes, size, err));
+}
+
+int collective_receive(struct collective *c, bool wait, int *from, void **bytes, size_t *size, struct error *err) {
+    assert(control_is_mpi);
+    return noted(c, mpi_receive(wait, from, bytes, size, err));
 }
 
 int collective_agree(struct collective *c, int rc, struct error *err) {

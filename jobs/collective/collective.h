@@ -77,6 +77,12 @@ int collective_all_gather(struct collective *c, const void *bytes, size_t size, 
  * and NULL elsewhere. */
 int collective_gather(struct collective *c, const void *bytes, size_t size, char **all, size_t **lengths, struct error *err);
 
+/* From one rank to another, at most 256 MiB, outside of the calls that all make: what is sent is received, in the order of sending. send
+ * may wait until it is received. receive takes the next message of any rank, allocated; without `wait` *bytes is NULL where there is none
+ * yet. Not where there is one rank. */
+int collective_send(struct collective *c, int to, const void *bytes, size_t size, struct error *err);
+int collective_receive(struct collective *c, bool wait, int *from, void **bytes, size_t *size, struct error *err);
+
 /* Turns an error of some ranks into an error of all: returns 0 if rc is 0 on every rank. Otherwise the lowest rank that failed keeps its
  * sentence, and the others get an empty one, so that it is printed once. */
 int collective_agree(struct collective *c, int rc, struct error *err);

@@ -23,6 +23,8 @@ int mpi_all_gather(const void *bytes, size_t size, void *all, struct error *err)
 int mpi_all_to_all(const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err);
 int mpi_gather_slices(float *values, const int64_t *slices, struct error *err);
 int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err);
+int mpi_send(int to, const void *bytes, size_t size, struct error *err);
+int mpi_receive(bool wait, int *from, void **bytes, size_t *size, struct error *err);
 
 extern const struct collective_way mpi_way;     /* state NULL */
 extern const struct collective_way local_way;   /* state NULL */

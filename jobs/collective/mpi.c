@@ -11,6 +11,7 @@
 #include "jobs/collective/control.h"
 
 enum { PIECE_MAX = 1 << 28 };   /* MPI counts are int */
+enum { MESSAGE_TAG = 1 };
 
 static MPI_Request *pending;
 static size_t pending_count, pending_capacity;
@@ -127,6 +128,33 @@ int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, str
         rc = check(MPI_Gatherv(bytes, mine, MPI_BYTE, *all, counts, at, MPI_BYTE, 0, MPI_COMM_WORLD), "gather", err);
     free(counts);
     free(at);
+    return rc;
+}
+
+int mpi_send(int to, const void *bytes, size_t size, struct error *err) {
+    if (size > PIECE_MAX)
+        return error_set(err, ERR_INVALID, "MPI send: %zu bytes are too many", size);
+    return check(MPI_Send(bytes, (int)size, MPI_BYTE, to, MESSAGE_TAG, MPI_COMM_WORLD), "send", err);
+}
+
+int mpi_receive(bool wait, int *from, void **bytes, size_t *size, struct error *err) {
+    MPI_Status status;
+    int there = 1, count = 0;
+    int code = wait ? MPI_Probe(MPI_ANY_SOURCE, MESSAGE_TAG, MPI_COMM_WORLD, &status)
+                    : MPI_Iprobe(MPI_ANY_SOURCE, MESSAGE_TAG, MPI_COMM_WORLD, &there, &status);
+    int rc = check(code, "probe", err);
+    *bytes = NULL;
+    if (rc < 0 || !there)
+        return rc;
+    MPI_Get_count(&status, MPI_BYTE, &count);
+    *from = status.MPI_SOURCE;
+    *size = (size_t)count;
+    *bytes = xmalloc(*size + 1);
+    rc = check(MPI_Recv(*bytes, count, MPI_BYTE, *from, MESSAGE_TAG, MPI_COMM_WORLD, MPI_STATUS_IGNORE), "receive", err);
+    if (rc < 0) {
+        free(*bytes);
+        *bytes = NULL;
+    }
     return rc;
 }
 

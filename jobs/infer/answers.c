@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/xmalloc.h"
 
@@ -38,10 +39,11 @@ static void print_text(const uint8_t *text, size_t length, FILE *out) {
     }
 }
 
-void answer_print(const struct answer *a, FILE *out) {
-    fprintf(out, "--- %zu of %zu ---\n", a->request + 1, a->total);
-    print_text((const uint8_t *)a->prompt, strlen(a->prompt), out);
-    print_text(a->text, a->length, out);
+void answer_print(const struct requests *r, const struct engine_result *result, FILE *out) {
+    const char *prompt = requests_at(r, result->id)->prompt;
+    fprintf(out, "--- %zu of %zu ---\n", (size_t)result->id + 1, requests_total(r));
+    print_text((const uint8_t *)prompt, strlen(prompt), out);
+    print_text(result->text, result->length, out);
     fputs("\n\n", out);
 }
 
@@ -60,12 +62,51 @@ static json_t *clean_string(const uint8_t *text, size_t length) {
     return string;
 }
 
-int answer_write_json(const struct answer *a, FILE *out, struct error *err) {
-    json_t *row = json_pack("{s:I, s:o, s:o}", "index", (json_int_t)a->request, "prompt",
-                            clean_string((const uint8_t *)a->prompt, strlen(a->prompt)), "text", clean_string(a->text, a->length));
+int answer_write_json(const struct requests *r, const struct engine_result *result, FILE *out, struct error *err) {
+    json_t *row = json_pack("{s:O}", "id", requests_at(r, result->id)->id);
+    if (r->samples > 1)
+        json_object_set_new(row, "sample", json_integer((json_int_t)(result->id % r->samples)));
+    json_object_set_new(row, "text", clean_string(result->text, result->length));
+    json_object_set_new(row, "tokens", json_integer(result->tokens));
+    json_object_set_new(row, "finish", json_string(result->finish == ENGINE_STOP ? "stop" : "length"));
     char *line = json_dumps(row, JSON_COMPACT | JSON_PRESERVE_ORDER);
     int rc = fprintf(out, "%s\n", line) > 0 && fflush(out) == 0 ? 0 : error_set_errno(err, ERR_IO, "writing the answers");
     free(line);
     json_decref(row);
+    return rc;
+}
+
+static int check_answer(const struct requests *r, size_t request, const char *line, const char *path, struct error *err) {
+    json_t *row = json_loads(line, 0, NULL);
+    bool is = request < requests_total(r) && json_is_string(json_object_get(row, "text")) &&
+              json_equal(json_object_get(row, "id"), requests_at(r, request)->id) &&
+              json_integer_value(json_object_get(row, "sample")) == (json_int_t)(request % r->samples);
+    json_decref(row);
+    return is ? 0
+              : error_set(err, ERR_CONFLICT,
+                          "%s:%zu isn't an answer to request %zu of these: remove the file, or name another by --out", path, request + 1,
+                          request + 1);
+}
+
+int answers_open(const struct requests *r, const char *path, FILE **out, size_t *done, struct error *err) {
+    FILE *file = fopen(path, "a+");
+    if (!file)
+        return error_set_errno(err, ERR_IO, "opening %s", path);
+    char *line = NULL;
+    size_t size = 0;
+    off_t whole = 0;
+    int rc = 0;
+    rewind(file);
+    *done = 0;
+    ssize_t n;
+    for (; rc == 0 && (n = getline(&line, &size, file)) > 0 && line[n - 1] == '\n'; whole += n)
+        rc = check_answer(r, (*done)++, line, path, err);
+    free(line);
+    if (rc == 0 && (ferror(file) || (n > 0 && ftruncate(fileno(file), whole) < 0)))
+        rc = error_set_errno(err, ERR_IO, "reading %s", path);
+    if (rc < 0)
+        fclose(file);
+    else
+        *out = file;
     return rc;
 }

@@ -1,5 +1,5 @@
-/* Requests go in rounds: in each, every rank answers one, and rank 0 gathers and prints them. So answers appear while others are still
- * being made, in order, and the progress is that of all ranks. */
+/* Texts for many requests: every rank has an engine, rank 0 deals the requests out (deal.c) and writes the answers in their order, each as
+ * soon as all before it are there. */
 #include "jobs/infer/infer.h"
 
 #include <inttypes.h>
@@ -9,10 +9,11 @@
 #include "common/clock.h"
 #include "common/xmalloc.h"
 #include "jobs/infer/answers.h"
-#include "jobs/infer/requests.h"
-#include "jobs/model/checkpoint.h"
+#include "jobs/infer/classify.h"
+#include "jobs/infer/deal.h"
+#include "jobs/infer/load.h"
 
-enum { TOLD_EVERY = 16 };   /* tokens between two progress messages */
+enum { TOLD_EVERY_MS = 100 };
 
 struct inference {
     const struct infer_settings *settings;
@@ -20,34 +21,30 @@ struct inference {
     struct collective *group;
     struct requests requests;
     struct model model;
-    struct gpt_cache *cache;
-    FILE *out;                           /* rank 0, or NULL */
-    int64_t tokens_before, tokens_total;   /* of all ranks: before this round, and in all */
-    int64_t begin_us;
+
+    /* Rank 0: */
+    FILE *out;                        /* or NULL */
+    struct engine_result *results;    /* those that wait for one before them; text NULL where there is none */
+    size_t begun_at, written;         /* requests */
+    int64_t tokens;                   /* generated, in results */
+    int64_t step, total;              /* tokens asked for: of what has a result, and in all */
+    int64_t begin_us, told_us;
 };
 
-/* Rank 0 finds the checkpoint and reads its weights. */
-static int load(struct inference *i, struct model_config *config, int64_t *step, struct error *err) {
-    char *path = NULL;
-    struct checkpoint_state state;
-    int rc = checkpoint_find(i->settings->checkpoint, &path, &state, config, err);
-    if (rc == 0 && !path)
-        return error_set(err, ERR_NOT_FOUND, "there is no checkpoint in %s: train first, with muster-train --checkpoint %s",
-                         i->settings->checkpoint, i->settings->checkpoint);
-    if (rc == 0 && config->kind != MODEL_GPT)
-        rc = error_set(err, ERR_INVALID, "%s is of a model that classifies images: muster-infer generates text, from a GPT", path);
-    if (rc == 0) {
-        model_init(&i->model, config);
-        rc = checkpoint_read(path, &i->model, NULL, NULL, err);
-        *step = state.step;
-    }
-    free(path);
+static int load(struct inference *i, int64_t *step, struct error *err) {
+    int rc = load_model(&i->model, i->settings->checkpoint, step, err);
+    bool text = i->model.config.kind == MODEL_GPT;
+    if (rc == 0 && text == (i->settings->images != NULL))
+        rc = error_set(err, ERR_INVALID, text ? "%s is of a model of text: continue texts with --prompt or --prompts"
+                                              : "%s is of a model that classifies images: name a folder of them by --images",
+                       i->settings->checkpoint);
     return rc;
 }
 
+/* Rank 0 reads the checkpoint. */
 static int share_model(struct inference *i, int64_t *step, struct error *err) {
-    struct model_config config = {0};
-    int rc = collective_agree(i->group, i->group->rank == 0 ? load(i, &config, step, err) : 0, err);
+    int rc = collective_agree(i->group, i->group->rank == 0 ? load(i, step, err) : 0, err);
+    struct model_config config = i->model.config;
     if (rc == 0)
         rc = collective_broadcast(i->group, &config, sizeof config, 0, err);
     if (rc == 0 && i->group->rank != 0)
@@ -57,77 +54,94 @@ static int share_model(struct inference *i, int64_t *step, struct error *err) {
     return rc;
 }
 
-static int open_out(struct inference *i, struct error *err) {
-    if (!i->settings->out || i->group->rank != 0)
-        return 0;
-    i->out = fopen(i->settings->out, "w");
-    return i->out ? 0 : error_set_errno(err, ERR_IO, "opening %s", i->settings->out);
+static int64_t tokens_asked(const struct inference *i, size_t first, size_t last) {
+    int64_t sum = 0;
+    for (size_t r = first; r < last; r++)
+        sum += requests_at(&i->requests, r)->tokens;
+    return sum;
 }
 
-/* The peers are about as far as this rank: good enough inside a round, and exact at its end. */
-static void tell(void *context, int64_t done) {
+/* Rank 0. */
+static int prepare(struct inference *i, struct error *err) {
+    size_t total = requests_total(&i->requests);
+    int rc = i->settings->out ? answers_open(&i->requests, i->settings->out, &i->out, &i->begun_at, err) : 0;
+    if (rc < 0)
+        return rc;
+    i->written = i->begun_at;
+    i->results = xcalloc(total, sizeof *i->results);
+    i->step = tokens_asked(i, 0, i->begun_at);
+    i->total = i->step + tokens_asked(i, i->begun_at, total);
+    if (i->begun_at > 0)
+        printf("resumed: %zu of %zu answers are in %s already\n\n", i->begun_at, total, i->settings->out);
+    return 0;
+}
+
+static void tell(void *context, int64_t own) {
     struct inference *i = context;
-    if (i->group->rank != 0 || (done % TOLD_EVERY != 0 && done != i->settings->tokens))
+    int64_t now = clock_boot_us();
+    if (now - i->told_us < TOLD_EVERY_MS * 1000 && i->written < requests_total(&i->requests))
         return;
-    int64_t all = i->tokens_before + done * i->group->size;
-    all = all < i->tokens_total ? all : i->tokens_total;
-    double seconds = (double)(clock_boot_us() - i->begin_us) / 1e6, rate = seconds > 0 ? (double)all / seconds : 0;
-    harness_progress(i->harness, &(struct harness_progress){.step = all,
-                                                            .total = i->tokens_total,
+    i->told_us = now;
+    double seconds = (double)(now - i->begin_us) / 1e6, rate = seconds > 0 ? (double)(i->tokens > own ? i->tokens : own) / seconds : 0;
+    harness_progress(i->harness, &(struct harness_progress){.step = i->step,
+                                                            .total = i->total,
                                                             .loss = -1,
                                                             .tokens_per_second = rate,
-                                                            .eta_s = rate > 0 ? (double)(i->tokens_total - all) / rate : -1});
+                                                            .eta_s = rate > 0 ? (double)(i->total - i->step) / rate : -1});
 }
 
-static int print_round(struct inference *i, size_t first, const char *all, const size_t *lengths, struct error *err) {
+static int write_answer(struct inference *i, const struct engine_result *result, struct error *err) {
+    answer_print(&i->requests, result, stdout);
+    return i->out ? answer_write_json(&i->requests, result, i->out, err) : 0;
+}
+
+static int take(void *context, struct engine_result *result, struct error *err) {
+    struct inference *i = context;
     int rc = 0;
-    size_t total = requests_total(&i->requests);
-    for (size_t r = 0; rc == 0 && r < (size_t)i->group->size && first + r < total; all += lengths[r], r++) {
-        struct answer a = {.request = first + r,
-                           .total = total,
-                           .prompt = requests_prompt(&i->requests, first + r),
-                           .text = (const uint8_t *)all,
-                           .length = lengths[r]};
-        answer_print(&a, stdout);
-        if (i->out)
-            rc = answer_write_json(&a, i->out, err);
+    i->tokens += result->tokens;
+    i->step += requests_at(&i->requests, result->id)->tokens;
+    i->results[result->id] = *result;
+    for (; rc == 0 && i->written < requests_total(&i->requests) && i->results[i->written].text; i->written++) {
+        rc = write_answer(i, &i->results[i->written], err);
+        free(i->results[i->written].text);
+        i->results[i->written].text = NULL;
     }
     return rc;
 }
 
-static int run_round(struct inference *i, size_t first, uint8_t *text, struct error *err) {
-    const struct infer_settings *s = i->settings;
-    size_t mine = first + (size_t)i->group->rank, total = requests_total(&i->requests), *lengths, length = 0;
-    char *all;
-    if (mine < total) {
-        generate(&i->model.gpt, i->cache, &s->sampling, mine, requests_prompt(&i->requests, mine), text, tell, i);
-        length = (size_t)s->tokens;
+static int answer_all(struct inference *i, struct error *err) {
+    struct engine *engine = engine_new(&i->model.gpt, (int)i->settings->batch);
+    struct deal deal = {.group = i->group, .engine = engine, .requests = &i->requests, .next = i->begun_at};
+    deal.result = take;
+    deal.told = tell;
+    deal.context = i;
+    i->begin_us = clock_boot_us();
+    int rc = deal_run(&deal, err);
+    double seconds = (double)(clock_boot_us() - i->begin_us) / 1e6;
+    if (rc == 0 && i->group->rank == 0) {
+        size_t count = i->written - i->begun_at;
+        tell(i, 0);
+        printf("generated %" PRId64 " bytes for %zu request%s on %d rank%s: %.0f bytes/s\n", i->tokens, count, count == 1 ? "" : "s",
+               i->group->size, i->group->size == 1 ? "" : "s", (double)i->tokens / (seconds > 0 ? seconds : 1e-6));
     }
-    int rc = collective_gather(i->group, text, length, &all, &lengths, err);
-    if (rc < 0)
-        return rc;
-    if (i->group->rank == 0)
-        rc = print_round(i, first, all, lengths, err);
-    free(all);
-    free(lengths);
-    size_t next = first + (size_t)i->group->size;
-    i->tokens_before = (int64_t)(next < total ? next : total) * s->tokens;
-    return collective_agree(i->group, rc, err);
+    engine_close(engine);
+    return rc;
 }
 
-static int answer_all(struct inference *i, struct error *err) {
-    uint8_t *text = xmalloc((size_t)i->settings->tokens);
-    size_t total = requests_total(&i->requests);
-    int rc = 0;
-    i->tokens_total = (int64_t)total * i->settings->tokens;
-    i->begin_us = clock_boot_us();
-    for (size_t first = 0; rc == 0 && first < total; first += (size_t)i->group->size)
-        rc = run_round(i, first, text, err);
-    double seconds = (double)(clock_boot_us() - i->begin_us) / 1e6;
-    if (rc == 0 && i->group->rank == 0)
-        printf("generated %" PRId64 " bytes for %zu request%s on %d rank%s: %.0f bytes/s\n", i->tokens_total, total, total == 1 ? "" : "s",
-               i->group->size, i->group->size == 1 ? "" : "s", (double)i->tokens_total / (seconds > 0 ? seconds : 1e-6));
-    free(text);
+static void release(struct inference *i) {
+    for (size_t r = i->written; i->results && r < requests_total(&i->requests); r++)
+        free(i->results[r].text);
+    free(i->results);
+    model_release(&i->model);
+    requests_release(&i->requests);
+}
+
+static int continue_texts(struct inference *i, struct error *err) {
+    int rc = collective_agree(i->group, i->group->rank == 0 ? prepare(i, err) : 0, err);
+    if (rc == 0)
+        rc = answer_all(i, err);
+    if (i->out && fclose(i->out) != 0 && rc == 0)
+        rc = error_set_errno(err, ERR_IO, "writing %s", i->settings->out);
     return rc;
 }
 
@@ -137,18 +151,10 @@ int infer_run(const struct infer_settings *s, struct harness *h, struct collecti
     int rc = collective_agree(group, requests_load(&i.requests, s, err), err);
     if (rc == 0)
         rc = share_model(&i, &step, err);
+    if (rc == 0 && group->rank == 0)
+        printf("model of %" PRId64 " parameters, trained for %" PRId64 " steps\n\n", i.model.count, step);
     if (rc == 0)
-        rc = collective_agree(group, open_out(&i, err), err);
-    if (rc == 0) {
-        if (group->rank == 0)
-            printf("model of %" PRId64 " parameters, trained for %" PRId64 " steps\n\n", i.model.count, step);
-        i.cache = gpt_cache_new(&i.model.gpt);
-        rc = answer_all(&i, err);
-    }
-    if (i.out && fclose(i.out) != 0 && rc == 0)
-        rc = error_set_errno(err, ERR_IO, "writing %s", s->out);
-    gpt_cache_free(i.cache);
-    model_release(&i.model);
-    requests_release(&i.requests);
+        rc = s->images ? classify_run(s, &i.model, group, err) : continue_texts(&i, err);
+    release(&i);
     return rc;
 }

@@ -1,4 +1,4 @@
-/* Batch inference: the ranks share the requests, rank 0 gathers and prints the answers in order. */
+/* Batch inference, on text or on images: the ranks share the requests, rank 0 gathers and prints the answers in order. */
 #ifndef JOBS_INFER_INFER_H
 #define JOBS_INFER_INFER_H
 

@@ -7,16 +7,16 @@
 
 #include "common/error.h"
 #include "common/options.h"
-#include "jobs/infer/generate.h"
+#include "jobs/infer/engine.h"
 
 struct infer_settings {
-    const char *checkpoint, *prompts, *out;
+    const char *checkpoint, *prompts, *images, *out;
     struct option_list prompt;
-    int64_t count, tokens, top_k, seed, threads;
-    double temperature;
+    int64_t count, tokens, top_k, seed, threads, batch;
+    double temperature, top_p;
     bool help, version;
 
-    struct sampling sampling;   /* from the four above */
+    struct sampling sampling;   /* from those above */
 };
 
 int infer_settings_parse(struct infer_settings *s, int argc, char **argv, struct error *err);

@@ -175,28 +175,3 @@ void attention_backward(float *dqkv, const float *dout, const float *out, const 
         scratch_free(&s);
     }
 }
-
-KERNEL_VERSIONS
-static void decode_head(float *out, const float *q, const float *keys, const float *values, int positions, int C, int D, float *weights) {
-    for (int p = 0; p < positions; p++) {
-        float dot = 0;
-#pragma omp simd reduction(+ : dot)
-        for (int d = 0; d < D; d++)
-            dot += q[d] * keys[(size_t)p * C + d];
-        weights[p] = dot;
-    }
-    softmax_row(weights, positions - 1, positions, 1.0f / sqrtf((float)D));
-    for (int d = 0; d < D; d++)
-        out[d] = 0;
-    for (int p = 0; p < positions; p++)
-        for (int d = 0; d < D; d++)
-            out[d] += weights[p] * values[(size_t)p * C + d];
-}
-
-void attention_decode(float *out, const float *q, const float *keys, const float *values, int positions, int C, int H) {
-    int D = C / H;
-    float *weights = xmalloc((size_t)positions * sizeof *weights);
-    for (int h = 0; h < H; h++)
-        decode_head(out + h * D, q + h * D, keys + h * D, values + h * D, positions, C, D, weights);
-    free(weights);
-}

@@ -52,16 +52,21 @@ void add_to(float *out, const float *in, int64_t count);
 void attention_forward(float *out, float *lse, const float *qkv, int B, int T, int C, int H);
 void attention_backward(float *dqkv, const float *dout, const float *out, const float *lse, const float *qkv, int B, int T, int C, int H);
 
-/* One new position against a cache: q [C], keys and values [positions,C] with the newest last; out [C]. */
-void attention_decode(float *out, const float *q, const float *keys, const float *values, int positions, int C, int H);
-
-/* out [M] = in [K] * weight [K,M] + bias [M], one row: each sum is taken in the order of K, whatever the number of threads. */
-void linear_decode(float *out, const float *in, const float *weight, const float *bias, int K, int M);
+/* N new positions against a cache. Row n has its query in qkv [N,3C], and its sequence's first `positions` positions, the newest of them its
+ * own, lie in blocks of CACHE_BLOCK: position p in row p % CACHE_BLOCK of block blocks[p / CACHE_BLOCK] of keys and of values
+ * [blocks,CACHE_BLOCK,C]. out [N,C]; a row of it doesn't depend on the other rows. */
+enum { CACHE_BLOCK = 16 };
+struct cache_row {
+    const int *blocks;
+    int positions;   /* at least 1 */
+};
+void attention_paged(float *out, const float *qkv, const float *keys, const float *values, const struct cache_row *rows, int N, int C,
+                     int H);
 
 /* logits [V] = in [C] * wte [V,C] transposed, one row. */
 void head_decode(float *logits, const float *in, const float *wte, int C, int V);
 
-/* linear, with results that don't depend on the number of threads. din may be NULL where it isn't wanted. */
+/* linear, with results that don't depend on the number of threads, nor a row's on the other rows. din may be NULL where it isn't wanted. */
 void dense_forward(float *out, const float *in, const float *weight, const float *bias, int N, int K, int M);
 void dense_backward(float *din, float *dweight, float *dbias, const float *dout, const float *in, const float *weight, int N, int K, int M);
 

@@ -48,21 +48,6 @@ void head_backward(float *din, float *dwte, const float *dlogits, const float *i
 }
 
 KERNEL_VERSIONS
-static void decode_columns(float *out, const float *in, const float *weight, const float *bias, int K, int M, int first, int last) {
-    for (int m = first; m < last; m++)
-        out[m] = bias[m];
-    for (int k = 0; k < K; k++)
-        for (int m = first; m < last; m++)
-            out[m] += in[k] * weight[(size_t)k * M + m];
-}
-
-void linear_decode(float *out, const float *in, const float *weight, const float *bias, int K, int M) {
-#pragma omp parallel for if ((int64_t)K * M > 8 * PARALLEL_FROM)
-    for (int first = 0; first < M; first += COLUMN_BLOCK)
-        decode_columns(out, in, weight, bias, K, M, first, first + COLUMN_BLOCK < M ? first + COLUMN_BLOCK : M);
-}
-
-KERNEL_VERSIONS
 static float dot_product(const float *a, const float *b, int count) {
     float sum = 0;
 #pragma omp simd reduction(+ : sum)

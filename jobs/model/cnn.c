@@ -234,6 +234,8 @@ struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct 
     return mlp_forward(&c->dense, weights, p->dense, in, labels, samples, scale);
 }
 
+const float *cnn_logits(const struct cnn *c, const struct cnn_pass *p) { return mlp_logits(&c->dense, p->dense); }
+
 /* ---- backward ---- */
 
 static void add_statistics(const struct cnn *c, const struct cnn_pass *p, float *gradient) {

@@ -58,6 +58,9 @@ int64_t cnn_pass_bytes(const struct cnn *c, int samples);
 struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, const uint8_t *labels,
                               int samples, float scale);
 
+/* As mlp_logits. */
+const float *cnn_logits(const struct cnn *c, const struct cnn_pass *p);
+
 /* Adds the gradient of the last forward to `gradient`, and scale * samples times the batch's statistics (so with scale = 1 / the samples of
  * a step, a step's shares add up to an average). ready as in mlp_backward, from the array's end to its beginning. */
 void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, float *gradient,

@@ -1,4 +1,4 @@
-/* A GPT-2 (Radford, 2019) over bytes: its parameters, one pass forward and backward over a batch, and decoding one token at a time.
+/* A GPT-2 (Radford, 2019) over bytes: its parameters, one pass forward and backward over a batch, and decoding.
  *
  * All parameters lie in one array: wte, wpe, then block by block, then the final norm. A gradient and each of the optimiser's moments is an
  * array of the same layout, so a block is one contiguous stretch of each, and that is what the ranks reduce together.
@@ -72,15 +72,22 @@ void gpt_backward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens
 /* Floating-point operations a token of a training step: forward and backward, products only. */
 double gpt_training_flops_per_token(const struct gpt_config *config, int positions);
 
-/* Keys and values of the positions that a sequence has so far. */
-struct gpt_cache;
-struct gpt_cache *gpt_cache_new(const struct gpt *g);
-void gpt_cache_free(struct gpt_cache *c);
-void gpt_cache_clear(struct gpt_cache *c);
-int gpt_cache_positions(const struct gpt_cache *c);
+/* Decoding of several sequences at once (gpt_decode.c). Sequences are numbered from 0; each has keys and values of the positions that it
+ * read so far, in blocks from one pool. */
+struct gpt_decoder;
+struct gpt_decoder *gpt_decoder_new(const struct gpt *g, int sequences, int rows);   /* at most `rows` tokens a call */
+void gpt_decoder_free(struct gpt_decoder *d);
+void gpt_decoder_clear(struct gpt_decoder *d, int sequence);   /* it has read nothing */
+int gpt_decoder_positions(const struct gpt_decoder *d, int sequence);
 
-/* Appends one token; there must be room (positions < context). logits [GPT_VOCABULARY] are those of the next token, or NULL if not
- * wanted. The result doesn't depend on the number of threads. */
-void gpt_decode(const struct gpt *g, struct gpt_cache *c, uint8_t token, float *logits);
+struct gpt_row {
+    int sequence;
+    uint8_t token;
+    float *logits;   /* gets those of the token that follows, [GPT_VOCABULARY]; or NULL, where not wanted */
+};
+
+/* Appends each row's token to its sequence, which must have room (positions < context); those of one sequence come in their order. A row's
+ * result depends on its own sequence alone: not on the other rows, nor on how a text is cut into calls, nor on the number of threads. */
+void gpt_decode(const struct gpt *g, struct gpt_decoder *d, const struct gpt_row *rows, int count);
 
 #endif

@@ -117,6 +117,8 @@ static int count_correct(const float *logits, const uint8_t *labels, int N, int 
     return correct;
 }
 
+const float *mlp_logits(const struct mlp *m, const struct mlp_pass *p) { return p->out[m->config.layers - 1]; }
+
 struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const float *in, const uint8_t *labels,
                               int samples, float scale) {
     assert(samples <= p->samples);

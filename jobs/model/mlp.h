@@ -52,6 +52,9 @@ int64_t mlp_pass_bytes(const struct mlp *m, int samples);
 struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const float *in, const uint8_t *labels,
                               int samples, float scale);
 
+/* [samples, classes], of the last forward, where its scale was 0. */
+const float *mlp_logits(const struct mlp *m, const struct mlp_pass *p);
+
 /* Adds the gradient of the last forward to `gradient`, and puts that of its input into din [samples, inputs] unless that is NULL.
  * ready(context, at, count), if it isn't NULL, is called as soon as a stretch is final: layer by layer, from the last to the first. */
 void mlp_backward(const struct mlp *m, const float *weights, struct mlp_pass *p, const float *in, float *gradient, float *din,

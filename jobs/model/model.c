@@ -1,5 +1,6 @@
 #include "jobs/model/model.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "common/xmalloc.h"
@@ -79,6 +80,16 @@ int64_t model_input_bytes(const struct model_config *c) {
 
 int64_t model_targets(const struct model_config *c) { return c->kind == MODEL_GPT ? c->gpt.context : 1; }
 
+int model_classes(const struct model_config *c) {
+    switch (c->kind) {
+    case MODEL_GPT: return GPT_VOCABULARY;
+    case MODEL_CNN: return c->cnn.classes;
+    case MODEL_MLP: return c->mlp.sizes[c->mlp.layers];
+    case MODEL_KINDS: break;
+    }
+    abort();
+}
+
 struct model_pass model_pass_new(const struct model *m, int samples) {
     struct model_pass p = {.kind = m->config.kind};
     switch (p.kind) {
@@ -121,6 +132,11 @@ struct model_result model_forward(const struct model *m, struct model_pass *p, c
     case MODEL_KINDS: break;
     }
     abort();
+}
+
+const float *model_logits(const struct model *m, const struct model_pass *p) {
+    assert(m->config.kind != MODEL_GPT);
+    return m->config.kind == MODEL_CNN ? cnn_logits(&m->cnn, p->of) : mlp_logits(&m->mlp, p->of);
 }
 
 void model_backward(const struct model *m, struct model_pass *p, const void *inputs, float *gradient, model_ready_fn *ready,

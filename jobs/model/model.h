@@ -56,6 +56,7 @@ struct model_tensor model_tensor_at(const struct model *m, int i);
  * and one label. */
 int64_t model_input_bytes(const struct model_config *c);
 int64_t model_targets(const struct model_config *c);   /* a sample; a byte each */
+int model_classes(const struct model_config *c);       /* each target is below: of text 256 */
 
 struct model_pass { enum model_kind kind; void *of; };
 struct model_pass model_pass_new(const struct model *m, int samples);
@@ -67,6 +68,8 @@ struct model_result { double loss; int64_t correct; };   /* of -log p(target), t
 /* scale != 0 prepares a backward of scale * the loss. */
 struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const uint8_t *targets, int samples,
                                   float scale);
+/* Of a model that classifies: [samples, classes], after a forward with scale 0. */
+const float *model_logits(const struct model *m, const struct model_pass *p);
 /* Adds the gradient of the last forward. ready may be NULL. */
 void model_backward(const struct model *m, struct model_pass *p, const void *inputs, float *gradient, model_ready_fn *ready, void *context);
 /* What a step moves beside what the optimiser does: running statistics, towards those that lie in the gradient. */

@@ -12,18 +12,8 @@ static int load_text(struct dataset *d, const struct model_config *c, const char
     return rc;
 }
 
-static int check_size(const struct images *i, const char *folder, const struct model_config *c, struct error *err) {
-    int64_t pixels = (int64_t)i->height * i->width;
-    bool fits = c->kind == MODEL_MLP ? pixels == c->mlp.sizes[0]
-                                     : i->height == c->cnn.height && i->width == c->cnn.width && c->cnn.channels == 1;
-    char text[256];
-    return fits ? 0
-                : error_set(err, ERR_INVALID, "the images in %s have %d x %d pixels; that doesn't fit %s", folder, i->height, i->width,
-                            model_config_text(c, text, sizeof text));
-}
-
 static int load_images(struct dataset *d, const struct model_config *c, const char *const *paths, size_t count, struct error *err) {
-    int classes = c->kind == MODEL_CNN ? c->cnn.classes : c->mlp.sizes[c->mlp.layers];
+    int classes = model_classes(c);
     if (count != 1)
         return error_set(err, ERR_INVALID, "images come from one folder, with train-images-idx3-ubyte and so on (.gz or not), not from %zu",
                          count);
@@ -31,9 +21,9 @@ static int load_images(struct dataset *d, const struct model_config *c, const ch
     if (rc == 0)
         rc = images_load(&d->held, paths[0], "t10k", classes, err);
     if (rc == 0)
-        rc = check_size(&d->train, paths[0], c, err);
+        rc = images_check_size(&d->train, paths[0], c, err);
     if (rc == 0)
-        rc = check_size(&d->held, paths[0], c, err);
+        rc = images_check_size(&d->held, paths[0], c, err);
     if (rc == 0) {
         images_normalize_like(&d->held, &d->train);
         d->checksum = d->train.checksum;

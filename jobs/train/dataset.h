@@ -4,7 +4,7 @@
 
 #include "jobs/model/model.h"
 #include "jobs/train/corpus.h"
-#include "jobs/train/images.h"
+#include "jobs/model/images.h"
 
 struct dataset {
     enum model_kind kind;

@@ -122,17 +122,17 @@ static void decoding_gives_the_loss_of_the_batch(void **state) {
     struct gpt g;
     make_gpt(&g);
     struct gpt_pass *p = gpt_pass_new(&g, 1, POSITIONS);
-    struct gpt_cache *cache = gpt_cache_new(&g);
+    struct gpt_decoder *d = gpt_decoder_new(&g, 1, 1);
     double want = gpt_forward(&g, p, tokens, targets, 1, 0), got = 0;
     for (int t = 0; t < POSITIONS; t++) {
         float logits[GPT_VOCABULARY], loss;
-        gpt_decode(&g, cache, tokens[t], logits);
+        gpt_decode(&g, d, &(struct gpt_row){.token = tokens[t], .logits = logits}, 1);
         cross_entropy(&loss, logits, targets + t, 1, GPT_VOCABULARY, 0);
         got += loss;
     }
     assert_true(fabs(got - want) < 1e-4);
-    assert_int_equal(gpt_cache_positions(cache), POSITIONS);
-    gpt_cache_free(cache);
+    assert_int_equal(gpt_decoder_positions(d, 0), POSITIONS);
+    gpt_decoder_free(d);
     gpt_pass_free(p);
     gpt_release(&g);
 }

@@ -5,7 +5,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "jobs/train/images.h"
+#include "jobs/model/images.h"
 
 enum { IMAGES = 6, SIDE_Y = 3, SIDE_X = 4, PIXELS = SIDE_Y * SIDE_X, CLASSES = 5, HEADER = 16, LABEL_HEADER = 8 };
 

@@ -1,19 +1,19 @@
-/* Sampling, generation past the context, prompts from files, and answers that can't drive a terminal. */
+/* Sampling, texts from batches and past the context, prompts from files, answers that can't drive a terminal, and files of answers. */
 #include "tests/unit/unit.h"
 
 #include <math.h>
 #include <unistd.h>
 
 #include "jobs/infer/answers.h"
-#include "jobs/infer/generate.h"
+#include "jobs/infer/engine.h"
 #include "jobs/infer/requests.h"
 
 static void temperature_zero_takes_the_likeliest(void **state) {
     float logits[GPT_VOCABULARY] = {[65] = 3, [66] = 3.5f, [67] = 3.5f};
-    struct sampling s = {.temperature = 0, .top_k = 40};
-    assert_int_equal(sample_byte(logits, &s, 0, 0), 66);   /* of equal ones the lower */
-    s = (struct sampling){.temperature = 5, .top_k = 1};
-    assert_int_equal(sample_byte(logits, &s, 0, 9), 66);
+    struct sampling s = {.temperature = 0, .top_k = 40, .top_p = 1};
+    assert_int_equal(sample_byte(logits, &s, 0), 66);   /* of equal ones the lower */
+    s = (struct sampling){.temperature = 5, .top_k = 1, .top_p = 1};
+    assert_int_equal(sample_byte(logits, &s, 9), 66);
 }
 
 static void samples_follow_the_weights(void **state) {
@@ -25,32 +25,128 @@ static void samples_follow_the_weights(void **state) {
     logits[20] = logf(3);
     logits[30] = logf(6);
     int counts[GPT_VOCABULARY] = {0};
-    struct sampling s = {.temperature = 1, .seed = 4};
+    struct sampling s = {.temperature = 1, .top_p = 1, .seed = 4};
     for (uint64_t i = 0; i < DRAWS; i++)
-        counts[sample_byte(logits, &s, 1, i)]++;
+        counts[sample_byte(logits, &s, i)]++;
     assert_true(abs(counts[10] - DRAWS / 10) < DRAWS / 50);
     assert_true(abs(counts[20] - 3 * DRAWS / 10) < DRAWS / 50);
     assert_true(abs(counts[30] - 6 * DRAWS / 10) < DRAWS / 50);
     s.top_k = 2;
     for (uint64_t i = 0; i < 1000; i++)
-        assert_int_not_equal(sample_byte(logits, &s, 1, i), 10);
+        assert_int_not_equal(sample_byte(logits, &s, i), 10);
+    s.top_k = 0;
+    s.top_p = 0.85f;   /* 30 and 20 have 0.9 of it */
+    for (uint64_t i = 0; i < 1000; i++)
+        assert_int_not_equal(sample_byte(logits, &s, i), 10);
+    s.top_p = 0.5f;
+    for (uint64_t i = 0; i < 1000; i++)
+        assert_int_equal(sample_byte(logits, &s, i), 30);
 }
 
-static void generation_outgrows_the_context_and_repeats(void **state) {
+enum { TEXTS = 9 };
+static const char *const prompts[TEXTS] = {"", "a", "a prompt that is longer than the context of this model", "bc", "a prompt of 18 byte", "x", "x", "y\n", "zz"};
+
+static void make_model(struct gpt *g) {
+    gpt_init(g, &(struct gpt_config){.context = 19, .layers = 2, .heads = 3, .channels = 15});   /* sizes that no vector divides */
+    gpt_randomize(g, 1);
+    for (int64_t i = 0; i < g->count; i++)
+        g->weights[i] *= 8;   /* so that the texts differ */
+}
+
+/* All texts, of lengths of their own, with a batch and in an order. */
+static void make_texts(const struct gpt *g, int batch, int backwards, struct engine_result results[TEXTS]) {
+    struct engine *e = engine_new(g, batch);
+    struct error err;
+    for (int n = 0; n < TEXTS; n++) {
+        int i = backwards ? TEXTS - 1 - n : n;
+        struct engine_request r = {.prompt = prompts[i], .prompt_length = strlen(prompts[i]), .tokens = 20 + 7 * i,
+                                   .sampling = {.temperature = 1, .top_p = 1, .seed = i == 6 ? 3 : 2}};
+        assert_ok(engine_submit(e, (uint64_t)i, &r, &err), &err);
+    }
+    for (struct engine_result r; engine_active(e) > 0;) {
+        assert_true(engine_step(e));
+        while (engine_take(e, &r))
+            results[r.id] = r;
+    }
+    assert_false(engine_step(e));
+    engine_close(e);
+}
+
+static void a_text_does_not_depend_on_the_batch(void **state) {
+    static const int batches[] = {3, 8, 9};
     struct gpt g;
-    gpt_init(&g, &(struct gpt_config){.context = 8, .layers = 1, .heads = 2, .channels = 16});
-    gpt_randomize(&g, 1);
-    struct gpt_cache *cache = gpt_cache_new(&g);
-    struct sampling s = {.temperature = 1, .top_k = 40, .seed = 2, .tokens = 50};
-    uint8_t first[50], again[50], other[50];
-    generate(&g, cache, &s, 3, "a prompt that is longer than the context", first, NULL, NULL);
-    generate(&g, cache, &s, 3, "", other, NULL, NULL);
-    generate(&g, cache, &s, 3, "a prompt that is longer than the context", again, NULL, NULL);
-    assert_memory_equal(first, again, 50);
-    assert_memory_not_equal(first, other, 50);
-    generate(&g, cache, &s, 4, "a prompt that is longer than the context", again, NULL, NULL);
-    assert_memory_not_equal(first, again, 50);   /* another request, other draws */
-    gpt_cache_free(cache);
+    struct engine_result alone[TEXTS], other[TEXTS];
+    make_model(&g);
+    make_texts(&g, 1, 0, alone);
+    for (int b = 0; b < 6; b++) {
+        make_texts(&g, batches[b / 2], b % 2, other);
+        for (int i = 0; i < TEXTS; i++) {
+            assert_int_equal(other[i].tokens, 20 + 7 * i);
+            assert_int_equal(other[i].length, alone[i].length);
+            assert_memory_equal(other[i].text, alone[i].text, alone[i].length);
+            free(other[i].text);
+        }
+    }
+    assert_memory_not_equal(alone[5].text, alone[6].text, 20);   /* one prompt, two seeds */
+    for (int i = 0; i < TEXTS; i++)
+        free(alone[i].text);
+    gpt_release(&g);
+}
+
+static void make_text(const struct gpt *g, int64_t tokens, const char *const *stops, size_t count, struct engine_result *result) {
+    struct engine *e = engine_new(g, 2);
+    struct error err;
+    struct engine_request r = {.prompt = "q", .prompt_length = 1, .tokens = tokens, .sampling = {.temperature = 1, .top_p = 1, .seed = 5},
+                               .stops = stops, .stop_count = count};
+    assert_ok(engine_submit(e, 7, &r, &err), &err);
+    while (engine_step(e))
+        ;
+    assert_true(engine_take(e, result));
+    assert_int_equal(result->id, 7);
+    engine_close(e);
+}
+
+static void a_stop_ends_a_text_before_itself(void **state) {
+    struct gpt g;
+    struct engine_result whole, cut;
+    make_model(&g);
+    make_text(&g, 40, NULL, 0, &whole);
+    assert_int_equal(whole.finish, ENGINE_LENGTH);
+    assert_int_equal(whole.length, 40);
+    char stop[4] = {0};
+    memcpy(stop, whole.text + 30, 3);
+    assert_null(memmem(whole.text, 32, stop, 3));
+    make_text(&g, 40, (const char *const[]){"not in there", stop}, 2, &cut);
+    assert_int_equal(cut.finish, ENGINE_STOP);
+    assert_int_equal(cut.tokens, 33);
+    assert_int_equal(cut.length, 30);
+    assert_memory_equal(cut.text, whole.text, 30);
+    free(cut.text);
+    free(whole.text);
+    gpt_release(&g);
+}
+
+static void bad_requests_are_refused(void **state) {
+    struct gpt g;
+    struct error err;
+    make_model(&g);
+    struct engine *e = engine_new(&g, 1);
+    struct engine_request good = {.prompt = "", .tokens = 1, .sampling = {.top_p = 1}}, r = good;
+    r.tokens = 0;
+    assert_error(engine_submit(e, 0, &r, &err), ERR_INVALID, &err, "tokens must be 1..");
+    r = good;
+    r.sampling.temperature = NAN;
+    assert_error(engine_submit(e, 0, &r, &err), ERR_INVALID, &err, "temperature must be");
+    r = good;
+    r.sampling.top_p = 0;
+    assert_error(engine_submit(e, 0, &r, &err), ERR_INVALID, &err, "top_p must be");
+    r = good;
+    r.stops = (const char *const[]){""};
+    r.stop_count = 1;
+    assert_error(engine_submit(e, 0, &r, &err), ERR_INVALID, &err, "stop must not be empty");
+    assert_int_equal(engine_active(e), 0);
+    engine_close(e);
+    assert_error(engine_open(&e, "/nonexistent", 4, &err), ERR_NOT_FOUND, &err, "train first");
     gpt_release(&g);
 }
 
@@ -59,7 +155,7 @@ static int load_prompts(const char *text, struct requests *r, struct error *err)
     int fd = mkstemp(path);
     assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
     close(fd);
-    struct infer_settings s = {.prompts = path, .count = 2, .prompt = {.count = 1, .items = {"by option"}}};
+    struct infer_settings s = {.prompts = path, .count = 2, .tokens = 9, .sampling = {.top_p = 1, .seed = 100}, .prompt = {.count = 1, .items = {"by option"}}};
     int rc = requests_load(r, &s, err);
     unlink(path);
     return rc;
@@ -68,53 +164,127 @@ static int load_prompts(const char *text, struct requests *r, struct error *err)
 static void prompts_come_from_lines_and_json(void **state) {
     struct requests r;
     struct error err;
-    assert_ok(load_prompts("plain line\n\n{\"prompt\": \"a\\nb\"}\nlast without newline", &r, &err), &err);
+    assert_ok(load_prompts("plain line\n\n{\"prompt\": \"a\\nb\", \"id\": \"x\", \"tokens\": 4, \"top_k\": 3, \"top_p\": 0.5, "
+                           "\"temperature\": 2, \"stop\": [\"end\"], \"seed\": 7}\nlast without newline",
+                           &r, &err), &err);
     assert_int_equal(requests_total(&r), 8);
-    assert_string_equal(requests_prompt(&r, 1), "by option");
-    assert_string_equal(requests_prompt(&r, 2), "plain line");
-    assert_string_equal(requests_prompt(&r, 5), "a\nb");
-    assert_string_equal(requests_prompt(&r, 7), "last without newline");
-    requests_release(&r);
-    assert_error(load_prompts("fine\n{\"prompt\": 4}\n", &r, &err), ERR_INVALID, &err, ":2: a JSON line must have");
-    requests_release(&r);
-    assert_error(load_prompts("{\"prompt\": \n", &r, &err), ERR_INVALID, &err, ":1:");
+    assert_string_equal(requests_at(&r, 1)->prompt, "by option");
+    assert_string_equal(requests_at(&r, 2)->prompt, "plain line");
+    assert_string_equal(requests_at(&r, 7)->prompt, "last without newline");
+    assert_int_equal(requests_engine(&r, 7).sampling.seed, 107);   /* of the eighth text */
+    assert_int_equal(requests_engine(&r, 7).tokens, 9);
+    struct engine_request e = requests_engine(&r, 5);
+    assert_string_equal(e.prompt, "a\nb");
+    assert_string_equal(json_string_value(requests_at(&r, 5)->id), "x");
+    assert_int_equal(e.tokens, 4);
+    assert_int_equal(e.sampling.top_k, 3);
+    assert_true(e.sampling.top_p == 0.5f && e.sampling.temperature == 2 && e.sampling.seed == 8);
+    assert_string_equal(e.stops[0], "end");
     requests_release(&r);
 }
 
-static char *written(int json, const char *prompt, const char *text, size_t length) {
+static void bad_lines_are_named(void **state) {
+    static const char *const lines[][2] = {
+        {"fine\n{\"prompt\": 4}\n", ":2: a JSON line must have"},
+        {"{\"prompt\": \n", ":1: column"},
+        {"{\"prompt\": \"\", \"token\": 4}", ":1: 'token' isn't known"},
+        {"{\"prompt\": \"\", \"tokens\": 0}", ":1: tokens must be a whole number of 1.."},
+        {"{\"prompt\": \"\", \"top_k\": 1e99}", ":1: top_k must be a whole number"},
+        {"{\"prompt\": \"\", \"top_p\": 1.5}", ":1: top_p must be above 0"},
+        {"{\"prompt\": \"\", \"temperature\": \"hot\"}", ":1: temperature must be a number"},
+        {"{\"prompt\": \"\", \"stop\": \"x\"}", ":1: stop must be a list"},
+        {"{\"prompt\": \"\", \"stop\": [\"\"]}", ":1: stop must be a list of texts, none"},
+        {"{\"prompt\": \"\", \"id\": [1]}", ":1: id must be"},
+    };
+    struct requests r;
+    struct error err;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        assert_error(load_prompts(lines[i][0], &r, &err), ERR_INVALID, &err, lines[i][1]);
+        requests_release(&r);
+    }
+    char *line = malloc(REQUEST_LINE_MAX + 3);
+    memset(line, 'x', REQUEST_LINE_MAX + 2);
+    line[REQUEST_LINE_MAX + 2] = '\0';
+    assert_error(load_prompts(line, &r, &err), ERR_INVALID, &err, ":1: the line has a zero byte, or more than");
+    requests_release(&r);
+    free(line);
+}
+
+static const struct infer_settings three = {.count = 3, .tokens = 5, .prompt = {.count = 1, .items = {"p\x1b[2J"}}};
+
+static char *written(int json, const char *text, size_t length) {
     char *out = NULL;
     size_t size = 0;
     struct error err;
+    struct requests r;
+    assert_ok(requests_load(&r, &three, &err), &err);
     FILE *file = open_memstream(&out, &size);
-    struct answer a = {.request = 1, .total = 3, .prompt = prompt, .text = (const uint8_t *)text, .length = length};
+    struct engine_result a = {.id = 1, .text = (uint8_t *)text, .length = length, .tokens = 5, .finish = ENGINE_STOP};
     if (json)
-        assert_ok(answer_write_json(&a, file, &err), &err);
+        assert_ok(answer_write_json(&r, &a, file, &err), &err);
     else
-        answer_print(&a, file);
+        answer_print(&r, &a, file);
     fclose(file);
+    requests_release(&r);
     return out;
 }
 
 static void answers_cannot_drive_a_terminal(void **state) {
-    char *out = written(0, "p\x1b[2J", "ok\n\t\xc3\xa9\xc2\x9b\xff\x00z\x7f", 12);
+    char *out = written(0, "ok\n\t\xc3\xa9\xc2\x9b\xff\x00z\x7f", 12);
     assert_string_equal(out, "--- 2 of 3 ---\np\\x1b[2Jok\n\t\xc3\xa9\\xc2\\x9b\\xff\\x00z\\x7f\n\n");
     free(out);
 }
 
 static void json_answers_are_valid_utf8(void **state) {
-    char *out = written(1, "p", "a\xff\xc3\xa9\xed\xa0\x80", 7);
-    assert_string_equal(out, "{\"index\":1,\"prompt\":\"p\",\"text\":\"a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"}\n");
+    char *out = written(1, "a\xff\xc3\xa9\xed\xa0\x80", 7);
+    assert_string_equal(out, "{\"id\":0,\"sample\":1,\"text\":\"a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\","
+                             "\"tokens\":5,\"finish\":\"stop\"}\n");
     free(out);
+}
+
+static int reopen(const char *path, const char *text, size_t *done, struct error *err) {
+    struct requests r;
+    FILE *out = fopen(path, "w");
+    fputs(text, out);
+    fclose(out);
+    assert_ok(requests_load(&r, &three, err), err);
+    int rc = answers_open(&r, path, &out, done, err);
+    if (rc == 0) {
+        fputs("next\n", out);
+        fclose(out);
+    }
+    requests_release(&r);
+    return rc;
+}
+
+static void whole_answers_are_kept(void **state) {
+    char path[] = "/tmp/muster-answers-XXXXXX", text[100] = "";
+    size_t done;
+    struct error err;
+    close(mkstemp(path));
+    assert_ok(reopen(path, "{\"id\":0,\"sample\":0,\"text\":\"a\"}\n{\"id\":0,\"sample\":1,\"te", &done, &err), &err);
+    assert_int_equal(done, 1);
+    FILE *file = fopen(path, "r");
+    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
+    fclose(file);
+    assert_string_equal(text, "{\"id\":0,\"sample\":0,\"text\":\"a\"}\nnext\n");
+    assert_error(reopen(path, "{\"id\":0,\"sample\":1,\"text\":\"a\"}\n", &done, &err), ERR_CONFLICT, &err, ":1 isn't an answer to request 1");
+    assert_error(reopen(path, "notes of mine\n", &done, &err), ERR_CONFLICT, &err, "remove the file, or name another");
+    unlink(path);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(temperature_zero_takes_the_likeliest),
         cmocka_unit_test(samples_follow_the_weights),
-        cmocka_unit_test(generation_outgrows_the_context_and_repeats),
+        cmocka_unit_test(a_text_does_not_depend_on_the_batch),
+        cmocka_unit_test(a_stop_ends_a_text_before_itself),
+        cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(prompts_come_from_lines_and_json),
+        cmocka_unit_test(bad_lines_are_named),
         cmocka_unit_test(answers_cannot_drive_a_terminal),
         cmocka_unit_test(json_answers_are_valid_utf8),
+        cmocka_unit_test(whole_answers_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

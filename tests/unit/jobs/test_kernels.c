@@ -41,8 +41,6 @@ static void linear_equals_its_reference(void **state) {
     linear_forward(got, in, w, b, N, K, M);
     linear_forward_reference(want, in, w, b, N, K, M);
     assert_close(got, want, N * M, 1e-5);
-    linear_decode(got, in, w, b, K, M);   /* the first row */
-    assert_close(got, want, M, 1e-5);
     free(in);
     free(w);
     free(b);
@@ -119,17 +117,27 @@ static void attention_goes_back_by_its_formula(void **state) {
     free(got);
 }
 
-/* The last position of the first sequence, from a cache. */
+/* The last position of the first sequence, from a cache whose blocks lie in another order than the positions. */
 static void decoding_attends_like_the_batch(void **state) {
-    float *qkv = fill(N * 3 * C, 7, 2), keys[T * C], values[T * C], got[C], want[N * C], lse[B * H * T];
+    enum { BLOCKS = (T + CACHE_BLOCK - 1) / CACHE_BLOCK };
+    float *qkv = fill(N * 3 * C, 7, 2), want[N * C], lse[B * H * T], got[2 * C];
+    float *keys = fill(BLOCKS * CACHE_BLOCK * C, 8, 2), *values = fill(BLOCKS * CACHE_BLOCK * C, 9, 2), *queries = fill(2 * 3 * C, 10, 2);
+    int blocks[BLOCKS];
     attention_forward_reference(want, lse, qkv, B, T, C, H);
+    for (int i = 0; i < BLOCKS; i++)
+        blocks[i] = BLOCKS - 1 - i;
     for (int t = 0; t < T; t++) {
-        memcpy(keys + t * C, qkv + t * 3 * C + C, C * sizeof *keys);
-        memcpy(values + t * C, qkv + t * 3 * C + 2 * C, C * sizeof *values);
+        int row = blocks[t / CACHE_BLOCK] * CACHE_BLOCK + t % CACHE_BLOCK;
+        memcpy(keys + row * C, qkv + t * 3 * C + C, C * sizeof *keys);
+        memcpy(values + row * C, qkv + t * 3 * C + 2 * C, C * sizeof *values);
     }
-    attention_decode(got, qkv + (T - 1) * 3 * C, keys, values, T, C, H);
-    assert_close(got, want + (T - 1) * C, C, 1e-5);
+    memcpy(queries + 3 * C, qkv + (T - 1) * 3 * C, C * sizeof *queries);
+    attention_paged(got, queries, keys, values, (struct cache_row[]){{blocks, 3}, {blocks, T}}, 2, C, H);
+    assert_close(got + C, want + (T - 1) * C, C, 1e-5);
     free(qkv);
+    free(keys);
+    free(values);
+    free(queries);
 }
 
 static void layernorm_normalizes(void **state) {

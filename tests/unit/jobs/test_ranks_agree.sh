@@ -64,9 +64,27 @@ if grep -q 'yielding after step' "$work/log"; then
 fi
 agree ranks1 preempted
 
+# Requests of lengths and settings of their own: on any number of ranks, in any batch, and resumed on another number after a crash.
+for i in 1 2 3 4 5 6 7 8 9 10 11; do
+    echo "{\"id\": \"r$i\", \"prompt\": \"${i}77\", \"tokens\": $((i * 13 % 70 + 5)), \"temperature\": 0.$i, \"stop\": [\"9$i\"]}"
+done >"$work/prompts"
+infer() { # RANKS BATCH OUT
+    ranks "$1" "$bin/muster-infer" --checkpoint "$work/model1" --prompt 10 --count 2 --prompts "$work/prompts" --tokens 60 --batch "$2" \
+        --out "$work/$3"
+}
 for n in 1 2 3; do
-    ranks "$n" "$bin/muster-infer" --checkpoint "$work/model1" --prompt 10 --prompt 777 --count 2 --tokens 60 --out "$work/text$n"
-    cmp "$work/text1" "$work/text$n" || fail "the texts of $n ranks differ from those of one"
+    for batch in 1 3 8; do
+        infer "$n" "$batch" "text$n.$batch"
+        cmp "$work/text1.1" "$work/text$n.$batch" || fail "the texts of $n ranks in batches of $batch differ from those of one in turn"
+    done
 done
-[ "$(wc -l <"$work/text1")" -eq 4 ] || fail "4 texts were asked for"
-echo "ok - 1, 2 and 3 ranks wrote the same texts"
+[ "$(wc -l <"$work/text1.1")" -eq 24 ] || fail "24 texts were asked for"
+grep -q '"finish":"stop"' "$work/text1.1" && grep -q '"finish":"length"' "$work/text1.1" || fail "no text was stopped, or all were"
+echo "ok - 1, 2 and 3 ranks wrote the same texts in batches of 1, 3 and 8"
+head -c $(($(head -9 "$work/text1.1" | wc -c) + 20)) "$work/text1.1" >"$work/cut"
+infer 3 4 cut
+cmp "$work/text1.1" "$work/cut" || fail "the texts of a resumed run differ"
+grep -q 'resumed: 9 of 24 answers' "$work/log" || fail "it did not resume"
+infer 2 4 cut
+cmp "$work/text1.1" "$work/cut" || fail "a run with nothing left to do changed its texts"
+echo "ok - a run that was cut off goes on after its last whole line"

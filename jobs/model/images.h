@@ -1,10 +1,11 @@
 /* Labelled images: read from IDX files (the format of MNIST and its kin, plain or gzipped), checked, and drawn from. */
-#ifndef JOBS_TRAIN_IMAGES_H
-#define JOBS_TRAIN_IMAGES_H
+#ifndef JOBS_MODEL_IMAGES_H
+#define JOBS_MODEL_IMAGES_H
 
 #include <stdint.h>
 
 #include "common/error.h"
+#include "jobs/model/model.h"
 
 struct images {
     int64_t count;
@@ -21,6 +22,9 @@ struct images {
  * not below classes (1..256). The sentence names the file and what is wrong in it. */
 int images_load(struct images *i, const char *folder, const char *part, int classes, struct error *err);
 void images_release(struct images *i);
+
+/* ERR_INVALID: they aren't of the size that the model takes. folder is for the sentence. */
+int images_check_size(const struct images *i, const char *folder, const struct model_config *c, struct error *err);
 
 /* Each set is normalised by its own mean and deviation until this gives it another's: what is tested is seen as what was trained on. */
 void images_normalize_like(struct images *i, const struct images *other);

@@ -1,4 +1,4 @@
-#include "jobs/train/images.h"
+#include "jobs/model/images.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -148,6 +148,16 @@ int images_load(struct images *i, const char *folder, const char *part, int clas
     i->checksum = checksum_add(checksum_add(0, i->pixels, (size_t)images.size), i->labels, (size_t)labels.size);
     measure(i);
     return 0;
+}
+
+int images_check_size(const struct images *i, const char *folder, const struct model_config *c, struct error *err) {
+    int64_t pixels = (int64_t)i->height * i->width;
+    bool fits = c->kind == MODEL_MLP ? pixels == c->mlp.sizes[0]
+                                     : i->height == c->cnn.height && i->width == c->cnn.width && c->cnn.channels == 1;
+    char text[256];
+    return fits ? 0
+                : error_set(err, ERR_INVALID, "the images in %s have %d x %d pixels; that doesn't fit %s", folder, i->height, i->width,
+                            model_config_text(c, text, sizeof text));
 }
 
 void images_release(struct images *i) {

@@ -1,0 +1,245 @@
+/* Continuous batching (Orca, Yu 2022): a request enters as soon as another leaves, and a pass holds prompts and continuations side by side.
+ *
+ * A sequence is its text: the prompt and what was generated. `read` of its bytes were given to the model; a pass gives some of the rest,
+ * at least one of each sequence, and PREFILL more over all, so that a long prompt holds nobody up. Whoever has read all its text gets a
+ * byte more. Where the text outgrows the model's context, the newest half of the context is read again and the rest forgotten.
+ */
+#include "jobs/infer/engine.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/xmalloc.h"
+#include "jobs/infer/load.h"
+
+enum { PREFILL = 32 };
+
+struct sequence {
+    uint64_t id;
+    uint8_t *text;
+    int64_t prompt, length, read, end;   /* bytes; text has room for `end` */
+    struct sampling sampling;
+    char *stops[ENGINE_STOPS_MAX];
+    size_t stop_count;
+    struct sequence *next;
+};
+
+struct queue {
+    struct sequence *first, **last;
+};
+
+struct engine {
+    const struct gpt *gpt;
+    struct model model;                /* of engine_open, or empty */
+    struct gpt_decoder *decoder;
+    int batch, active;
+    struct sequence **slots;           /* [batch], NULL where one is free */
+    struct queue waiting, finished;
+    struct gpt_row *rows;              /* [batch + PREFILL] */
+    float *logits;                     /* [batch, GPT_VOCABULARY] */
+    int64_t generated;
+};
+
+static void push(struct queue *q, struct sequence *s) {
+    s->next = NULL;
+    *q->last = s;
+    q->last = &s->next;
+}
+
+static struct sequence *pop(struct queue *q) {
+    struct sequence *s = q->first;
+    if (s && !(q->first = s->next))
+        q->last = &q->first;
+    return s;
+}
+
+static void sequence_free(struct sequence *s) {
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->stop_count; i++)
+        free(s->stops[i]);
+    free(s->text);
+    free(s);
+}
+
+static struct engine *create(int batch) {
+    assert(batch >= 1 && batch <= ENGINE_BATCH_MAX);
+    struct engine *e = xcalloc(1, sizeof *e);
+    e->batch = batch;
+    e->slots = xcalloc((size_t)batch, sizeof *e->slots);
+    e->rows = xcalloc((size_t)batch + PREFILL, sizeof *e->rows);
+    e->logits = xcalloc((size_t)batch * GPT_VOCABULARY, sizeof *e->logits);
+    e->waiting.last = &e->waiting.first;
+    e->finished.last = &e->finished.first;
+    return e;
+}
+
+static void use(struct engine *e, const struct gpt *g) {
+    e->gpt = g;
+    e->decoder = gpt_decoder_new(g, e->batch, e->batch + PREFILL);
+}
+
+struct engine *engine_new(const struct gpt *g, int batch) {
+    struct engine *e = create(batch);
+    use(e, g);
+    return e;
+}
+
+int engine_open(struct engine **e, const char *checkpoint, int batch, struct error *err) {
+    if (batch < 1 || batch > ENGINE_BATCH_MAX)
+        return error_set(err, ERR_INVALID, "batch must be 1..%d, not %d", ENGINE_BATCH_MAX, batch);
+    struct engine *opened = create(batch);
+    int64_t step;
+    int rc = load_model(&opened->model, checkpoint, &step, err);
+    if (rc == 0 && opened->model.config.kind != MODEL_GPT)
+        rc = error_set(err, ERR_INVALID, "%s is of a model that classifies images; text comes from a GPT", checkpoint);
+    if (rc < 0) {
+        engine_close(opened);
+        return rc;
+    }
+    use(opened, &opened->model.gpt);
+    *e = opened;
+    return 0;
+}
+
+void engine_close(struct engine *e) {
+    if (!e)
+        return;
+    for (struct sequence *s; (s = pop(&e->waiting)) || (s = pop(&e->finished));)
+        sequence_free(s);
+    for (int i = 0; i < e->batch; i++)
+        sequence_free(e->slots[i]);
+    gpt_decoder_free(e->decoder);
+    model_release(&e->model);
+    free(e->slots);
+    free(e->rows);
+    free(e->logits);
+    free(e);
+}
+
+static int check(const struct engine_request *r, struct error *err) {
+    if (r->tokens < 1 || r->tokens > ENGINE_TOKENS_MAX)
+        return error_set(err, ERR_INVALID, "tokens must be 1..%lld, not %lld", (long long)ENGINE_TOKENS_MAX, (long long)r->tokens);
+    if (r->stop_count > ENGINE_STOPS_MAX)
+        return error_set(err, ERR_INVALID, "%zu stops are too many: at most %d", r->stop_count, ENGINE_STOPS_MAX);
+    for (size_t i = 0; i < r->stop_count; i++)
+        if (r->stops[i][0] == '\0')
+            return error_set(err, ERR_INVALID, "stop must not be empty");
+    return sampling_check(&r->sampling, err);
+}
+
+int engine_submit(struct engine *e, uint64_t id, const struct engine_request *r, struct error *err) {
+    int rc = check(r, err);
+    if (rc < 0)
+        return rc;
+    struct sequence *s = xcalloc(1, sizeof *s);
+    size_t prompt = r->prompt_length > 0 ? r->prompt_length : 1;
+    *s = (struct sequence){.id = id, .prompt = (int64_t)prompt, .length = (int64_t)prompt, .end = (int64_t)prompt + r->tokens};
+    s->sampling = r->sampling;
+    s->text = xmalloc((size_t)s->end);
+    memcpy(s->text, r->prompt_length > 0 ? r->prompt : "\n", prompt);
+    while (s->stop_count < r->stop_count) {
+        s->stops[s->stop_count] = xstrdup(r->stops[s->stop_count]);
+        s->stop_count++;
+    }
+    push(&e->waiting, s);
+    return 0;
+}
+
+/* What is read again where the context is full, the newest byte included. */
+static int64_t half(const struct engine *e) { return e->gpt->config.context > 1 ? e->gpt->config.context / 2 : 1; }
+
+static void admit(struct engine *e) {
+    for (int i = 0; i < e->batch && e->waiting.first; i++)
+        if (!e->slots[i]) {
+            struct sequence *s = e->slots[i] = pop(&e->waiting);
+            s->read = s->length > e->gpt->config.context ? s->length - half(e) : 0;
+            gpt_decoder_clear(e->decoder, i);
+            e->active++;
+        }
+}
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Rows of one sequence; *spare is what is left of PREFILL. */
+static int add_rows(struct engine *e, int slot, int count, int64_t *spare) {
+    struct sequence *s = e->slots[slot];
+    if (gpt_decoder_positions(e->decoder, slot) == e->gpt->config.context) {
+        gpt_decoder_clear(e->decoder, slot);
+        s->read = s->read + 1 - half(e);
+    }
+    int64_t room = e->gpt->config.context - gpt_decoder_positions(e->decoder, slot);
+    int64_t rows = smaller(smaller(s->length - s->read, room), 1 + *spare);
+    *spare -= rows - 1;
+    for (int64_t n = 0; n < rows; n++, s->read++)
+        e->rows[count++] = (struct gpt_row){.sequence = slot, .token = s->text[s->read],
+                                            .logits = s->read + 1 == s->length ? e->logits + (size_t)slot * GPT_VOCABULARY : NULL};
+    return count;
+}
+
+/* Bytes of the stop that the text ends with now, or 0. */
+static int64_t stopped(const struct sequence *s) {
+    for (size_t i = 0; i < s->stop_count; i++) {
+        int64_t length = (int64_t)strlen(s->stops[i]);
+        if (length <= s->length - s->prompt && memcmp(s->text + s->length - length, s->stops[i], (size_t)length) == 0)
+            return length;
+    }
+    return 0;
+}
+
+static void extend(struct engine *e, int slot) {
+    struct sequence *s = e->slots[slot];
+    s->text[s->length] = sample_byte(e->logits + (size_t)slot * GPT_VOCABULARY, &s->sampling, (uint64_t)(s->length - s->prompt));
+    s->length++;
+    e->generated++;
+    if (s->length < s->end && stopped(s) == 0)
+        return;
+    push(&e->finished, s);
+    gpt_decoder_clear(e->decoder, slot);
+    e->slots[slot] = NULL;
+    e->active--;
+}
+
+bool engine_step(struct engine *e) {
+    int count = 0;
+    int64_t spare = PREFILL;
+    admit(e);
+    for (int i = 0; i < e->batch; i++)
+        if (e->slots[i])
+            count = add_rows(e, i, count, &spare);
+    if (count == 0)
+        return false;
+    gpt_decode(e->gpt, e->decoder, e->rows, count);
+    for (int i = 0; i < e->batch; i++)
+        if (e->slots[i] && e->slots[i]->read == e->slots[i]->length)
+            extend(e, i);
+    return true;
+}
+
+bool engine_take(struct engine *e, struct engine_result *result) {
+    struct sequence *s = pop(&e->finished);
+    if (!s)
+        return false;
+    int64_t stop = stopped(s);
+    *result = (struct engine_result){.id = s->id, .tokens = s->length - s->prompt, .finish = stop ? ENGINE_STOP : ENGINE_LENGTH};
+    result->length = (size_t)(result->tokens - stop);
+    result->text = xmalloc(result->length + 1);
+    memcpy(result->text, s->text + s->prompt, result->length);
+    sequence_free(s);
+    return true;
+}
+
+int engine_active(const struct engine *e) {
+    int waiting = 0;
+    for (const struct sequence *s = e->waiting.first; s; s = s->next)
+        waiting++;
+    return waiting + e->active;
+}
+
+int engine_room(const struct engine *e) {
+    int active = engine_active(e);
+    return active < e->batch ? e->batch - active : 0;
+}
+
+int64_t engine_generated(const struct engine *e) { return e->generated; }
