@@ -28,8 +28,9 @@ static void print_start(const struct trainer *t) {
     if (t->harness->job > 0)   /* the output of several attempts may stand in one file */
         printf("job %lld, attempt %lld\n", (long long)t->harness->job, (long long)t->harness->attempt);
     printf("training %s: %lld parameters on %d rank%s (%s), %s, %d thread%s; %s\n",
-           model_config_text(&t->settings->model, model, sizeof model), (long long)t->model.trained, t->group->size, t->group->size == 1 ? "" : "s", t->group->way->name,
-           kernels_instructions(kernels, sizeof kernels), threads, threads == 1 ? "" : "s", dataset_text(&t->data, data, sizeof data));
+           model_config_text(&t->settings->model, model, sizeof model), (long long)t->model.trained, t->group->size,
+           t->group->size == 1 ? "" : "s", t->group->way->name, kernels_instructions(kernels, sizeof kernels), threads,
+           threads == 1 ? "" : "s", dataset_text(&t->data, data, sizeof data));
     if (t->group->kind == COLLECTIVE_NCCL)
         printf("the gradients are summed on the GPUs; this version's model kernels run on the CPUs\n");
 }
