@@ -58,15 +58,19 @@ expect 2 "by --checkpoint DIR" "$bin/muster-infer" --prompt x
 expect 3 "train first, with muster-train --checkpoint $work/none" "$bin/muster-infer" --checkpoint "$work/none"
 expect 2 "give one of them" "$bin/muster-infer" --checkpoint "$work/none" --prompt x --images "$work"
 printf '{"prompt": "a"}\n{"prompt": "b", "top_p": 7}\n' >"$work/prompts"
-expect 2 "$work/prompts:2: top_p must be above 0 and at most 1, not 7" "$bin/muster-infer" --checkpoint "$work/none" --prompts "$work/prompts"
+expect 2 "$work/prompts:2: top_p must be above 0 and at most 1, not 7" "$bin/muster-infer" --checkpoint "$work/none" \
+    --prompts "$work/prompts"
 expect 1 "none of the 2 checkpoints" "$bin/muster-infer" --checkpoint "$work/model"
 
 # Answers: of other prompts, and where no more can be written.
 expect 0 "checkpoint of step 5 written" train "$work/text" --steps 5 --checkpoint "$work/text-model"
 echo mine >"$work/out"
-expect 5 "$work/out:1 isn't an answer to request 1 of these" "$bin/muster-infer" --checkpoint "$work/text-model" --prompt x --out "$work/out"
+expect 5 "$work/out:1 isn't an answer to request 1 of these" "$bin/muster-infer" --checkpoint "$work/text-model" --prompt x \
+    --out "$work/out"
 # shellcheck disable=SC2317
-short() { (trap '' XFSZ; ulimit -f 1; "$bin/muster-infer" --checkpoint "$work/text-model" --prompt x --count 30 --out "$work/out2" >/dev/null); }
+short() {
+    (trap '' XFSZ; ulimit -f 1; "$bin/muster-infer" --checkpoint "$work/text-model" --prompt x --count 30 --out "$work/out2" >/dev/null)
+}
 expect 1 "writing the answers: File too large" short
 
 # A GPU that is real by its name needs NCCL; which of the two sentences comes depends on what is installed here.

@@ -44,7 +44,8 @@ static void samples_follow_the_weights(void **state) {
 }
 
 enum { TEXTS = 9 };
-static const char *const prompts[TEXTS] = {"", "a", "a prompt that is longer than the context of this model", "bc", "a prompt of 18 byte", "x", "x", "y\n", "zz"};
+static const char *const prompts[TEXTS] = {"",  "a", "a prompt that is longer than the context of this model", "bc", "a prompt of 18 byte",
+                                           "x", "x", "y\n", "zz"};
 
 static void make_model(struct gpt *g) {
     gpt_init(g, &(struct gpt_config){.context = 19, .layers = 2, .heads = 3, .channels = 15});   /* sizes that no vector divides */
@@ -155,7 +156,8 @@ static int load_prompts(const char *text, struct requests *r, struct error *err)
     int fd = mkstemp(path);
     assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
     close(fd);
-    struct infer_settings s = {.prompts = path, .count = 2, .tokens = 9, .sampling = {.top_p = 1, .seed = 100}, .prompt = {.count = 1, .items = {"by option"}}};
+    struct infer_settings s = {.prompts = path, .count = 2, .tokens = 9, .sampling = {.top_p = 1, .seed = 100},
+                               .prompt = {.count = 1, .items = {"by option"}}};
     int rc = requests_load(r, &s, err);
     unlink(path);
     return rc;
@@ -268,7 +270,8 @@ static void whole_answers_are_kept(void **state) {
     assert_true(fread(text, 1, sizeof text - 1, file) > 0);
     fclose(file);
     assert_string_equal(text, "{\"id\":0,\"sample\":0,\"text\":\"a\"}\nnext\n");
-    assert_error(reopen(path, "{\"id\":0,\"sample\":1,\"text\":\"a\"}\n", &done, &err), ERR_CONFLICT, &err, ":1 isn't an answer to request 1");
+    assert_error(reopen(path, "{\"id\":0,\"sample\":1,\"text\":\"a\"}\n", &done, &err), ERR_CONFLICT, &err,
+                 ":1 isn't an answer to request 1");
     assert_error(reopen(path, "notes of mine\n", &done, &err), ERR_CONFLICT, &err, "remove the file, or name another");
     unlink(path);
 }

@@ -59,10 +59,9 @@ static void run_bf16(struct outputs *o) {
 }
 
 static void run_decode(struct outputs *o) {
-    float *in = fill(K * 4, 8), *weight = fill(4 * K * M, 9), *bias = fill(M, 10);
-    linear_decode(output(o, 0, M), in, weight, bias, 4 * K, M);
-    head_decode(output(o, 1, M), in, weight, 4 * K, M);
-    release(in, weight, bias, NULL);
+    float *in = fill(K * 4, 8), *wte = fill(4 * K * M, 9);
+    head_decode(output(o, 0, M), in, wte, 4 * K, M);
+    release(in, wte, NULL, NULL);
 }
 
 static void run_attention(struct outputs *o) {
@@ -70,7 +69,6 @@ static void run_attention(struct outputs *o) {
     float *out = output(o, 0, N * C), *lse = output(o, 1, B * H * T);
     attention_forward(out, lse, qkv, B, T, C, H);
     attention_backward(output(o, 2, N * 3 * C), dout, out, lse, qkv, B, T, C, H);
-    attention_decode(output(o, 3, C), qkv, qkv + C, qkv + 2 * C, T, C, H);
     release(qkv, dout, NULL, NULL);
 }
 
