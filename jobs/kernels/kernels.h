@@ -52,8 +52,8 @@ void add_to(float *out, const float *in, int64_t count);
 void attention_forward(float *out, float *lse, const float *qkv, int B, int T, int C, int H);
 void attention_backward(float *dqkv, const float *dout, const float *out, const float *lse, const float *qkv, int B, int T, int C, int H);
 
-/* N new positions against a cache. Row n has its query in qkv [N,3C], and its sequence's first `positions` positions, the newest of them its
- * own, lie in blocks of CACHE_BLOCK: position p in row p % CACHE_BLOCK of block blocks[p / CACHE_BLOCK] of keys and of values
+/* N new positions against a cache. Row n has its query in qkv [N,3C], and its sequence's first `positions` positions, the newest of them
+ * its own, lie in blocks of CACHE_BLOCK: position p in row p % CACHE_BLOCK of block blocks[p / CACHE_BLOCK] of keys and of values
  * [blocks,CACHE_BLOCK,C]. out [N,C]; a row of it doesn't depend on the other rows. */
 enum { CACHE_BLOCK = 16 };
 struct cache_row {

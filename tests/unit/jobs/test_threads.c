@@ -60,7 +60,7 @@ static void run_bf16(struct outputs *o) {
 
 static void run_decode(struct outputs *o) {
     float *in = fill(K * 4, 8), *weight = fill(4 * K * M, 9), *bias = fill(M, 10);
-    linear_decode(output(o, 0, M), in, weight, bias, 4 * K, M);
+    dense_forward(output(o, 0, 4 * M), in, weight, bias, 4, K, M);
     head_decode(output(o, 1, M), in, weight, 4 * K, M);
     release(in, weight, bias, NULL);
 }
@@ -70,8 +70,18 @@ static void run_attention(struct outputs *o) {
     float *out = output(o, 0, N * C), *lse = output(o, 1, B * H * T);
     attention_forward(out, lse, qkv, B, T, C, H);
     attention_backward(output(o, 2, N * 3 * C), dout, out, lse, qkv, B, T, C, H);
-    attention_decode(output(o, 3, C), qkv, qkv + C, qkv + 2 * C, T, C, H);
     release(qkv, dout, NULL, NULL);
+}
+
+static void run_paged_attention(struct outputs *o) {
+    enum { BLOCKS = T / CACHE_BLOCK, KEPT = BLOCKS * CACHE_BLOCK };
+    float *qkv = fill(B * 3 * C, 28), *keys = fill(KEPT * C, 29), *values = fill(KEPT * C, 30);
+    int blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++)
+        blocks[i] = BLOCKS - 1 - i;
+    struct cache_row rows[B] = {{blocks, KEPT}, {blocks, KEPT / 2 + 1}, {blocks, KEPT - 5}};
+    attention_paged(output(o, 0, B * C), qkv, keys, values, rows, B, C, H);
+    release(qkv, keys, values, NULL);
 }
 
 static void run_layernorm(struct outputs *o) {
@@ -164,7 +174,8 @@ static void a_part_is_a_part_of_the_whole(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         ON_ANY_THREADS(run_linear),    ON_ANY_THREADS(run_head),      ON_ANY_THREADS(run_decode),
-        ON_ANY_THREADS(run_attention), ON_ANY_THREADS(run_layernorm), ON_ANY_THREADS(run_embedding),
+        ON_ANY_THREADS(run_attention), ON_ANY_THREADS(run_paged_attention),
+        ON_ANY_THREADS(run_layernorm), ON_ANY_THREADS(run_embedding),
         ON_ANY_THREADS(run_pointwise), ON_ANY_THREADS(run_losses),    ON_ANY_THREADS(run_adamw),     ON_ANY_THREADS(run_bf16),
         cmocka_unit_test(a_part_is_a_part_of_the_whole),
     };
