@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "jobs/kernels/gemm.h"
+#include "jobs/kernels/kernels.h"
 #include "jobs/kernels/vector_math.h"
 
 static const char *version(void) {
@@ -16,6 +17,6 @@ static const char *version(void) {
 }
 
 const char *kernels_instructions(char *buffer, unsigned long size) {
-    snprintf(buffer, size, "%s kernels, %s products", version(), gemm_instructions());
+    snprintf(buffer, size, "%s kernels, %s%s products", version(), linear_uses_bf16() ? "bf16 " : "", gemm_instructions());
     return buffer;
 }

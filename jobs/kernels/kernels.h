@@ -39,6 +39,7 @@ void head_backward(float *din, float *dwte, const float *dlogits, const float *i
 /* From here on linear_ and head_, forward and backward, round the operands of their products to bf16; false: not, as at the beginning.
  * Sums, outputs and weights stay fp32. Attention and decoding aren't touched. Not while kernels run. */
 void linear_use_bf16(bool on);
+bool linear_uses_bf16(void);
 
 /* GELU by its tanh approximation (Hendrycks and Gimpel, 2016), as GPT-2 has it. Both may work in place. */
 void gelu_forward(float *out, const float *in, int64_t count);

@@ -15,6 +15,8 @@ static multiply_fn *multiply = gemm;
 
 void linear_use_bf16(bool on) { multiply = on ? gemm_bf16 : gemm; }
 
+bool linear_uses_bf16(void) { return multiply == gemm_bf16; }
+
 static struct gemm_matrix rows_of(const float *at, int columns) { return (struct gemm_matrix){at, columns, 1}; }
 static struct gemm_matrix transposed(const float *at, int columns) { return (struct gemm_matrix){at, 1, columns}; }
 

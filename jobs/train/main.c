@@ -6,6 +6,7 @@
 
 #include "common/version.h"
 #include "jobs/kernels/instructions.h"
+#include "jobs/kernels/kernels.h"
 #include "jobs/train/train.h"
 
 enum { EXIT_USAGE = 2 };
@@ -68,6 +69,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     choose_threads(settings.threads);
+    linear_use_bf16(settings.bf16);
     int rc = collective_open(&group, settings.kind, harness.world_size, harness.local_rank, &err);
     if (rc == 0)
         rc = train(&settings, &harness, &group, &err);

@@ -41,6 +41,7 @@ static const struct option_row rows[] = {
     {"metrics", 0, OPTION_TEXT, FIELD(metrics), "FILE", "append a line of JSON a step"},
     {"threads", 0, OPTION_INT, FIELD(threads), "N", "threads a rank (OMP_NUM_THREADS, or the cores shared among the node's ranks)"},
     {"collective", 0, OPTION_TEXT, FIELD(collective), "KIND", "auto, local, mpi or nccl (auto)"},
+    {"precision", 0, OPTION_TEXT, FIELD(precision), "P", "of a gpt's products: fp32; or bf16, with sums and weights in fp32 (fp32)"},
     {"reduce", 0, OPTION_TEXT, FIELD(reduce), "HOW", "fast; or exact: the same bits on any number of ranks, whenever it changes (fast)"},
     {"shards", 0, OPTION_INT, FIELD(shards), "N", "of a batch, with exact: a power of two, not below the ranks (8, or what divides)",
      .min = 1, .max = TREE_SHARDS_MAX},
@@ -129,10 +130,21 @@ static int choose_model(struct train_settings *s, struct error *err) {
     return rc == 0 ? model_config_check(&s->model, err) : rc;
 }
 
+static int choose_precision(struct train_settings *s, struct error *err) {
+    s->bf16 = !strcmp(s->precision, "bf16");
+    if (!s->bf16 && strcmp(s->precision, "fp32") != 0)
+        return error_set(err, ERR_INVALID, "--precision is fp32 or bf16, not '%s'", s->precision);
+    if (s->bf16 && s->model.kind != MODEL_GPT)
+        return error_set(err, ERR_INVALID, "--precision bf16 is for --model gpt; images are trained in fp32");
+    return 0;
+}
+
 static int check(struct train_settings *s, struct error *err) {
     int rc = choose_model(s, err);
     if (rc == 0)
         rc = choose_reduce(s, err);
+    if (rc == 0)
+        rc = choose_precision(s, err);
     if (rc == 0)
         rc = collective_parse_kind(s->collective, &s->kind, err);
     if (rc == 0)
@@ -170,6 +182,7 @@ int settings_parse(struct train_settings *s, int argc, char **argv, struct error
                                  .clip = 1.0,
                                  .collective = "auto",
                                  .reduce = "fast",
+                                 .precision = "fp32",
                                  .checkpoint_every = 100,
                                  .keep = 2,
                                  .log_every = 10};
