@@ -33,8 +33,7 @@ def read_manifest(folder):
                 crc = zlib.crc32(piece, crc)
                 size += len(piece)
         if (size, crc) != (row["size"], row["crc32"]):
-            sys.exit(f"{folder}/{name} is damaged: {size} bytes with CRC-32 {crc:08x}, "
-                     f"the manifest says {row['size']} with {row['crc32']:08x}")
+            sys.exit(f"{folder}/{name} is damaged: {size} bytes with CRC-32 {crc:08x}, not {row['size']} with {row['crc32']:08x}")
     return manifest
 
 

@@ -24,6 +24,13 @@ def run(work):
     training = subprocess.Popen([TRAIN, f"{work}/text", "--layers", "2", "--channels", "192", "--context", "32", "--batch", "4", "--steps",
                                  "100000", "--checkpoint", f"{work}/model", "--checkpoint-every", "5", "--keep", "1000", "--threads", "1"],
                                 env={**outside, "MUSTER_SOCKET": f"{work}/socket"}, stdout=subprocess.DEVNULL)
+    try:
+        listen(work, training, listener)
+    finally:
+        training.kill()
+
+
+def listen(work, training, listener):
     agent, _ = listener.accept()
     agent.settimeout(60)
     told, steps = [], []

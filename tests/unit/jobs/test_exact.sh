@@ -82,6 +82,15 @@ for after in 0.3 0.6 0.9; do
     same "killed$after" "kill -9 after $after s on 2 ranks, the rest on 6"
 done
 
+# In bf16 too, whose bits are others.
+train 1 bf16 --precision bf16 || fail "$(cat "$work/bf16.log")"
+train 3 bf16on3 --precision bf16 || fail "$(cat "$work/bf16on3.log")"
+sums bf16 >"$work/a"
+cmp -s "$work/a" "$work/sums" && fail "bf16 gives the bits of fp32"
+sums bf16on3 >"$work/b"
+cmp -s "$work/a" "$work/b" || fail "bf16 on 3 ranks: other parameters than on one"
+echo "ok - bf16 on 3 ranks"
+
 # What can't be exact is refused.
 train 9 many && fail "9 ranks share 8 shards"
 grep -q '9 ranks are more than the 8 shards' "$work/many.log" || fail "9 ranks: $(cat "$work/many.log")"
