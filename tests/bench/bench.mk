@@ -35,6 +35,7 @@ bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd
 	@BIN=$(BIN) tests/bench/reclaim.py $(BENCH)/stamp
 bench-policy: $(BENCH)/bench_policy
 	@$(BENCH)/bench_policy
-bench-compute: $(BENCH)/bench_compute
+bench-compute: $(BENCH)/bench_compute $(BENCH)/bench_cnn
 	@$(BENCH)/bench_compute
+	@$(BENCH)/bench_cnn
 bench: bench-control bench-policy bench-compute
