@@ -39,9 +39,6 @@ struct collective {
     void *state;
 };
 
-/* Did Muster allocate real GPUs to this job, not the fake ones of a test cluster? */
-bool collective_has_real_gpu(void);
-
 /* Was this process started by an MPI launcher? */
 bool collective_is_launched(void);
 
