@@ -50,7 +50,7 @@ void checkpoint_writer_free(struct checkpoint_writer *w) {
         return;
     if (w->has_thread)
         pthread_join(w->thread, NULL);
-    model_release(&w->model);
+    free(w->model.weights);
     free(w->momentum);
     free(w->variance);
     free(w);

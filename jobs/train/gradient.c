@@ -42,7 +42,7 @@ static int compute_share(struct trainer *t, double *loss_sum, double *wait_ms, s
     draw_samples(t, t->share_first);
     memset(t->gradient, 0, (size_t)t->model.count * sizeof *t->gradient);
     *loss_sum = forward(t);
-    model_backward(&t->model, &t->pass, t->inputs, t->gradient, reduce_stretch, &reduction);
+    model_backward(&t->model, &t->pass, t->gradient, reduce_stretch, &reduction);
     int64_t waits_us = clock_boot_us();
     if (reduction.rc == 0)
         reduction.rc = collective_all_reduce_finish(t->group, err);
@@ -65,7 +65,7 @@ static int compute_shards(struct trainer *t, double *loss_sum, double *wait_ms, 
     for (int shard = first; shard < first + count; shard++) {
         draw_samples(t, shard * t->share);
         losses[shard] = forward(t);
-        model_backward(&t->model, &t->pass, t->inputs, tree_next(&t->tree, shard), NULL, NULL);
+        model_backward(&t->model, &t->pass, tree_next(&t->tree, shard), NULL, NULL);
         tree_added(&t->tree);
     }
     int64_t waits_us = clock_boot_us();

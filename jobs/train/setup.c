@@ -47,7 +47,7 @@ static void share_batch(struct trainer *t) {
 
 static void allocate(struct trainer *t) {
     const struct train_settings *s = t->settings;
-    model_init(&t->model, &s->model);
+    model_init(&t->model, &s->model, &backend_cpu);
     share_batch(t);
     t->momentum = xcalloc((size_t)t->model.count, sizeof *t->momentum);
     t->variance = xcalloc((size_t)t->model.count, sizeof *t->variance);
@@ -95,7 +95,7 @@ void trainer_print_plan(const struct train_settings *s, int ranks) {
     model_init_layout(&m, &s->model);
     int64_t share = s->shards ? s->batch / s->shards : (s->batch + ranks - 1) / ranks, mib = 1 << 20;
     int64_t gradients = s->shards ? tree_most_blocks((int)s->shards, ranks, 0) : 1, array_bytes = m.count * (int64_t)sizeof(float);
-    int64_t state_bytes = (3 + gradients) * array_bytes, pass_bytes = model_pass_bytes(&m, (int)share);
+    int64_t state_bytes = (3 + gradients) * array_bytes, pass_bytes = model_pass_bytes(&m, sizeof(float), (int)share);
     double flops = model_training_flops(&m);
     char text[256], state[32], pass[32];
     const char *what = s->model.kind == MODEL_GPT ? "sequence" : "image";
