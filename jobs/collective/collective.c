@@ -41,7 +41,7 @@ static int open_control(struct collective *c, enum collective_kind kind, int wor
 }
 
 /* Rank 0 makes the id and hands it round; every rank learns whether that worked before any of them waits for the group. */
-static int open_nccl(struct collective *c, int local_rank, struct error *err) {
+static int open_nccl(struct collective *c, bool on_gpu, int local_rank, struct error *err) {
     const void *table = NULL;
     unsigned char id[NCCL_ID_SIZE] = {0};
     int rc = gpu_library_load("muster-collective-nccl.so", "nccl_library", NCCL_LIBRARY_ABI, "NCCL", "--collective mpi", &table, err);
@@ -57,18 +57,18 @@ static int open_nccl(struct collective *c, int local_rank, struct error *err) {
     if (rc == 0)
         rc = library->open(&c->state, id, c->rank, c->size, err);
     if (rc == 0)
-        c->way = library->way;
+        c->way = on_gpu ? library->gpu_way : library->way;
     return collective_agree(c, rc, err);
 }
 
-int collective_open(struct collective *c, enum collective_kind kind, int world_size, int local_rank, struct error *err) {
+int collective_open(struct collective *c, enum collective_kind kind, bool on_gpu, int world_size, int local_rank, struct error *err) {
     if (kind == COLLECTIVE_AUTO)
         kind = gpu_is_allocated() ? COLLECTIVE_NCCL : mpi_is_launched() ? COLLECTIVE_MPI : COLLECTIVE_LOCAL;
     *c = (struct collective){.kind = kind};
     int rc = open_control(c, kind, world_size, err);
     c->way = control_is_mpi ? &mpi_way : &local_way;
     if (rc == 0 && kind == COLLECTIVE_NCCL)
-        rc = open_nccl(c, local_rank, err);
+        rc = open_nccl(c, on_gpu, local_rank, err);
     if (rc < 0)
         collective_close(c);
     return rc;
