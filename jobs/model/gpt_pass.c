@@ -51,7 +51,7 @@ static int64_t carve(struct gpt_pass *p, const struct gpt_config *config, int64_
     CARVE(p->ln_f, N * C);
     CARVE(p->ln_f_mean, N);
     CARVE(p->ln_f_rstd, N);
-    CARVE(p->logits, N * GPT_VOCABULARY);
+    CARVE(p->logits, N * config->vocabulary);
     CARVE(p->losses, N);
     CARVE(p->d_stream, N * C);
     CARVE(p->d_branch, N * C);
@@ -105,10 +105,10 @@ static void block_forward(const struct gpt *g, int l, struct block_pass *b, cons
     add_to(b->out, b->middle, size);
 }
 
-double gpt_forward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, const uint8_t *targets, int sequences, float scale) {
+double gpt_forward(const struct gpt *g, struct gpt_pass *p, const int32_t *tokens, const int32_t *targets, int sequences, float scale) {
     assert(sequences <= p->sequences);
-    int T = p->positions, N = sequences * T, C = g->config.channels;
-    const float *wte = g->weights, *wpe = wte + (int64_t)GPT_VOCABULARY * C, *final = g->weights + gpt_final_at(g);
+    int T = p->positions, N = sequences * T, C = g->config.channels, V = g->config.vocabulary;
+    const float *wte = g->weights, *wpe = wte + (int64_t)V * C, *final = g->weights + gpt_final_at(g);
     p->rows = N;
     embedding_forward(p->embedded, tokens, wte, wpe, N, T, C);
     const float *stream = p->embedded;
@@ -117,8 +117,8 @@ double gpt_forward(const struct gpt *g, struct gpt_pass *p, const uint8_t *token
         stream = p->blocks[l].out;
     }
     layernorm_forward(p->ln_f, p->ln_f_mean, p->ln_f_rstd, stream, final, final + C, N, C);
-    head_forward(p->logits, p->ln_f, wte, N, C, GPT_VOCABULARY);
-    cross_entropy(p->losses, p->logits, targets, N, GPT_VOCABULARY, scale);
+    head_forward(p->logits, p->ln_f, wte, N, C, V);
+    cross_entropy(p->losses, p->logits, targets, N, V, scale);
     double sum = 0;
     for (int n = 0; n < N; n++)
         sum += p->losses[n];
@@ -149,10 +149,10 @@ static void block_backward(const struct gpt *g, int l, struct gpt_pass *p, const
                        b->ln_1_mean, b->ln_1_rstd, N, C);
 }
 
-void gpt_backward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, float *gradient, model_ready_fn *ready, void *context) {
-    int N = p->rows, C = g->config.channels, last = g->config.layers - 1;
+void gpt_backward(const struct gpt *g, struct gpt_pass *p, const int32_t *tokens, float *gradient, model_ready_fn *ready, void *context) {
+    int N = p->rows, C = g->config.channels, V = g->config.vocabulary, last = g->config.layers - 1;
     int64_t final_at = gpt_final_at(g);
-    head_backward(p->d_branch, gradient, p->logits, p->ln_f, g->weights, N, C, GPT_VOCABULARY);
+    head_backward(p->d_branch, gradient, p->logits, p->ln_f, g->weights, N, C, V);
     memset(p->d_stream, 0, (size_t)N * C * sizeof *p->d_stream);
     layernorm_backward(p->d_stream, gradient + final_at, gradient + final_at + C, p->d_branch, p->blocks[last].out, g->weights + final_at,
                        p->ln_f_mean, p->ln_f_rstd, N, C);
@@ -161,7 +161,7 @@ void gpt_backward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens
         if (ready)   /* the final norm goes with the last block: it is too small for a message of its own */
             ready(context, gpt_block_at(g, l), g->block_count + (l == last ? 2 * C : 0));
     }
-    embedding_backward(gradient, gradient + (int64_t)GPT_VOCABULARY * C, p->d_stream, tokens, N, p->positions, C);
+    embedding_backward(gradient, gradient + (int64_t)V * C, p->d_stream, tokens, N, p->positions, C);
     if (ready)
         ready(context, 0, gpt_block_at(g, 0));
 }

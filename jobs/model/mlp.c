@@ -106,7 +106,7 @@ void mlp_pass_free(struct mlp_pass *p) {
     free(p);
 }
 
-static int count_correct(const float *logits, const uint8_t *labels, int N, int classes) {
+static int count_correct(const float *logits, const int32_t *labels, int N, int classes) {
     int correct = 0;
     for (int n = 0; n < N; n++, logits += classes) {
         int best = 0;
@@ -119,7 +119,7 @@ static int count_correct(const float *logits, const uint8_t *labels, int N, int 
 
 const float *mlp_logits(const struct mlp *m, const struct mlp_pass *p) { return p->out[m->config.layers - 1]; }
 
-struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const float *in, const uint8_t *labels,
+struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const float *in, const int32_t *labels,
                               int samples, float scale) {
     assert(samples <= p->samples);
     int last = m->config.layers - 1, classes = m->config.sizes[last + 1];

@@ -70,7 +70,7 @@ struct model_tensor model_tensor_at(const struct model *m, int i) {
 
 int64_t model_input_bytes(const struct model_config *c) {
     switch (c->kind) {
-    case MODEL_GPT: return c->gpt.context;
+    case MODEL_GPT: return c->gpt.context * (int64_t)sizeof(int32_t);
     case MODEL_CNN: return (int64_t)c->cnn.height * c->cnn.width * c->cnn.channels * (int64_t)sizeof(float);
     case MODEL_MLP: return c->mlp.sizes[0] * (int64_t)sizeof(float);
     case MODEL_KINDS: break;
@@ -82,7 +82,7 @@ int64_t model_targets(const struct model_config *c) { return c->kind == MODEL_GP
 
 int model_classes(const struct model_config *c) {
     switch (c->kind) {
-    case MODEL_GPT: return GPT_VOCABULARY;
+    case MODEL_GPT: return c->gpt.vocabulary;
     case MODEL_CNN: return c->cnn.classes;
     case MODEL_MLP: return c->mlp.sizes[c->mlp.layers];
     case MODEL_KINDS: break;
@@ -123,7 +123,7 @@ int64_t model_pass_bytes(const struct model *m, int samples) {
 
 static struct model_result result_of(struct mlp_result r) { return (struct model_result){r.loss, r.correct}; }
 
-struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const uint8_t *targets, int samples,
+struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const int32_t *targets, int samples,
                                   float scale) {
     switch (m->config.kind) {
     case MODEL_GPT: return (struct model_result){.loss = gpt_forward(&m->gpt, p->of, inputs, targets, samples, scale)};

@@ -52,11 +52,11 @@ void model_randomize(struct model *m, uint64_t seed);
 int model_tensor_count(const struct model *m);
 struct model_tensor model_tensor_at(const struct model *m, int i);
 
-/* A sample is so many bytes of input and so many of target. A GPT's: context tokens, and those that follow, a byte each. Of images: floats,
- * and one label. */
+/* A sample is so many bytes of input, and so many targets. A GPT's: context tokens, and those that follow. Of images: floats, and one
+ * label. Tokens and targets are int32_t. */
 int64_t model_input_bytes(const struct model_config *c);
-int64_t model_targets(const struct model_config *c);   /* a sample; a byte each */
-int model_classes(const struct model_config *c);       /* each target is below: of text 256 */
+int64_t model_targets(const struct model_config *c);   /* a sample */
+int model_classes(const struct model_config *c);       /* each target is below: of text the vocabulary */
 
 struct model_pass { enum model_kind kind; void *of; };
 struct model_pass model_pass_new(const struct model *m, int samples);
@@ -66,7 +66,7 @@ int64_t model_pass_bytes(const struct model *m, int samples);
 struct model_result { double loss; int64_t correct; };   /* of -log p(target), the sum; targets that were the likeliest (not of a GPT) */
 
 /* scale != 0 prepares a backward of scale * the loss. */
-struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const uint8_t *targets, int samples,
+struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const int32_t *targets, int samples,
                                   float scale);
 /* Of a model that classifies: [samples, classes], after a forward with scale 0. */
 const float *model_logits(const struct model *m, const struct model_pass *p);
