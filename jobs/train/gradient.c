@@ -9,7 +9,7 @@
 static double ms_since(int64_t begin_us) { return (double)(clock_boot_us() - begin_us) / 1e3; }
 
 static void *input_at(struct trainer *t, int i) { return t->inputs + i * t->input_bytes; }
-static uint8_t *targets_at(struct trainer *t, int i) { return t->targets + (size_t)i * (size_t)t->data.targets; }
+static int32_t *targets_at(struct trainer *t, int i) { return t->targets + (size_t)i * (size_t)t->data.targets; }
 
 static void draw_samples(struct trainer *t, int first) {
     const struct train_settings *s = t->settings;
@@ -132,5 +132,7 @@ int gradient_held_out(struct trainer *t, struct held_out *out, struct error *err
     out->targets = t->data.held_count * t->data.targets;
     out->loss = loss / (double)out->targets;
     out->accuracy = correct / (double)out->targets;
+    out->bytes = t->data.held_bytes;
+    out->nats_per_byte = loss / (double)(out->bytes > 0 ? out->bytes : 1);
     return rc;
 }
