@@ -27,27 +27,27 @@ int collective_parse_kind(const char *name, enum collective_kind *kind, struct e
 
 bool collective_is_launched(void) { return mpi_is_launched(); }
 
-static int open_control(struct collective *c, enum collective_kind kind, int world_size, struct error *err) {
+static int open_control(struct collective *c, const struct collective_options *o, struct error *err) {
     c->rank = 0;
     c->size = 1;
-    control_is_mpi = kind == COLLECTIVE_MPI || (kind != COLLECTIVE_LOCAL && mpi_is_launched());
-    int rc = control_is_mpi ? mpi_open(&c->rank, &c->size, err) : 0;
-    if (rc == 0 && world_size > 1 && c->size != world_size)
+    control_is_mpi = c->kind == COLLECTIVE_MPI || (c->kind != COLLECTIVE_LOCAL && mpi_is_launched());
+    int rc = control_is_mpi ? mpi_open(&c->rank, &c->size, o->timeout_s, err) : 0;
+    if (rc == 0 && o->world_size > 1 && c->size != o->world_size)
         rc = error_set(err, ERR_INVALID,
                        "WORLD_SIZE is %d, but %s: this program finds its ranks by MPI; submit it with --launcher mpirun (with --launcher "
                        "direct only programs that use MASTER_ADDR find each other)",
-                       world_size, control_is_mpi ? "MPI has another number of ranks" : "it wasn't started by mpirun");
+                       o->world_size, control_is_mpi ? "MPI has another number of ranks" : "it wasn't started by mpirun");
     return rc;
 }
 
 /* Rank 0 makes the id and hands it round; every rank learns whether that worked before any of them waits for the group. */
-static int open_nccl(struct collective *c, bool on_gpu, int local_rank, struct error *err) {
+static int open_nccl(struct collective *c, const struct collective_options *o, struct error *err) {
     const void *table = NULL;
     unsigned char id[NCCL_ID_SIZE] = {0};
     int rc = gpu_library_load("muster-collective-nccl.so", "nccl_library", NCCL_LIBRARY_ABI, "NCCL", "--collective mpi", &table, err);
     const struct nccl_library *library = table;
     if (rc == 0)
-        rc = library->choose_gpu(local_rank, err);
+        rc = library->choose_gpu(o->local_rank, err);
     if (rc == 0 && c->rank == 0)
         rc = library->make_id(id, err);
     rc = collective_agree(c, rc, err);
@@ -55,20 +55,20 @@ static int open_nccl(struct collective *c, bool on_gpu, int local_rank, struct e
         return rc;
     rc = collective_broadcast(c, id, sizeof id, 0, err);
     if (rc == 0)
-        rc = library->open(&c->state, id, c->rank, c->size, err);
+        rc = library->open(&c->state, id, c->rank, c->size, o->timeout_s, err);
     if (rc == 0)
-        c->way = on_gpu ? library->gpu_way : library->way;
+        c->way = o->on_gpu ? library->gpu_way : library->way;
     return collective_agree(c, rc, err);
 }
 
-int collective_open(struct collective *c, enum collective_kind kind, bool on_gpu, int world_size, int local_rank, struct error *err) {
-    if (kind == COLLECTIVE_AUTO)
-        kind = gpu_is_allocated() ? COLLECTIVE_NCCL : mpi_is_launched() ? COLLECTIVE_MPI : COLLECTIVE_LOCAL;
-    *c = (struct collective){.kind = kind};
-    int rc = open_control(c, kind, world_size, err);
+int collective_open(struct collective *c, const struct collective_options *o, struct error *err) {
+    *c = (struct collective){.kind = o->kind};
+    if (o->kind == COLLECTIVE_AUTO)
+        c->kind = gpu_is_allocated() ? COLLECTIVE_NCCL : mpi_is_launched() ? COLLECTIVE_MPI : COLLECTIVE_LOCAL;
+    int rc = open_control(c, o, err);
     c->way = control_is_mpi ? &mpi_way : &local_way;
-    if (rc == 0 && kind == COLLECTIVE_NCCL)
-        rc = open_nccl(c, on_gpu, local_rank, err);
+    if (rc == 0 && c->kind == COLLECTIVE_NCCL)
+        rc = open_nccl(c, o, err);
     if (rc < 0)
         collective_close(c);
     return rc;

@@ -46,10 +46,15 @@ bool collective_is_launched(void);
 /* "auto", "local", "mpi", "nccl". */
 int collective_parse_kind(const char *name, enum collective_kind *kind, struct error *err);
 
-/* on_gpu: gradients lie in the GPU's memory. Then nccl sums them there; the other ways take them from the host's whatever is asked.
- * world_size and local_rank are those of the launcher's environment (1 and 0 without one). A world_size that MPI doesn't confirm, a real
- * GPU without NCCL, or a dead peer while the group forms: an error that says what to do. */
-int collective_open(struct collective *c, enum collective_kind kind, bool on_gpu, int world_size, int local_rank, struct error *err);
+struct collective_options {
+    enum collective_kind kind;
+    bool on_gpu;                  /* gradients lie in the GPU's memory: nccl sums them there; other ways take them from the host's anyhow */
+    int world_size, local_rank;   /* of the launcher's environment; 1 and 0 without one */
+    int timeout_s;                /* what all ranks do together fails with ERR_TIMEOUT where one doesn't come to it for so long */
+};
+
+/* A world_size that MPI doesn't confirm, a real GPU without NCCL, or a dead peer while the group forms: an error that says what to do. */
+int collective_open(struct collective *c, const struct collective_options *o, struct error *err);
 void collective_close(struct collective *c);   /* again is harmless, also after a failed open */
 /* Ends all ranks with this exit code; doesn't return. */
 void collective_abort(struct collective *c, int exit_code) __attribute__((noreturn));

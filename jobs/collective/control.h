@@ -12,7 +12,7 @@
 /* Was this process started by an MPI launcher? From the environment; MPI isn't touched. */
 bool mpi_is_launched(void);
 
-int mpi_open(int *rank, int *size, struct error *err);
+int mpi_open(int *rank, int *size, int timeout_s, struct error *err);
 void mpi_close(void);
 void mpi_abort(int exit_code);
 int mpi_sum(double *values, int count, struct error *err);

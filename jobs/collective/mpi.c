@@ -1,5 +1,6 @@
 /* The only file that includes mpi.h. MPI's error handler returns, so that an error becomes a sentence; what kills a peer (a signal) is
- * left to mpirun, which ends the others.
+ * left to mpirun, which ends the others. A peer that lives and doesn't come (it is stopped, or waits for something else) is found by time:
+ * what all ranks do together is begun without blocking, and polled.
  *
  * All-reduces of gradients are MPI_Iallreduce. It moves only while somebody calls MPI, so each begin tests those before it.
  */
@@ -7,12 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/xmalloc.h"
 #include "jobs/collective/control.h"
 
 enum { PIECE_MAX = 1 << 28 };   /* MPI counts are int */
-enum { MESSAGE_TAG = 1 };
+enum { MESSAGE_TAG = 1, POLLS_A_LOOK = 64, LOOK_MS_MAX = 100 };
 
+static int64_t patience_ms;
 static MPI_Request *pending;
 static size_t pending_count, pending_capacity;
 
@@ -27,7 +30,26 @@ static int check(int code, const char *what, struct error *err) {
     return error_set(err, ERR_IO, "MPI %s: %s", what, text);
 }
 
-int mpi_open(int *rank, int *size, struct error *err) {
+/* code: what beginning them returned. A look that comes late counts as LOOK_MS_MAX: while this rank is stopped itself, it waits for nobody. */
+static int wait_for(int code, MPI_Request *requests, size_t count, const char *what, struct error *err) {
+    int done = 0;
+    int64_t waited_ms = 0, looked_ms = clock_boot_ms();
+    for (int polls = 1; code == MPI_SUCCESS && !done; polls++) {
+        code = MPI_Testall((int)count, requests, &done, MPI_STATUSES_IGNORE);
+        if (polls % POLLS_A_LOOK)
+            continue;
+        int64_t now_ms = clock_boot_ms(), passed_ms = now_ms - looked_ms;
+        waited_ms += passed_ms < LOOK_MS_MAX ? passed_ms : LOOK_MS_MAX;
+        looked_ms = now_ms;
+        if (!done && waited_ms > patience_ms)
+            return error_set(err, ERR_TIMEOUT, "MPI %s: another rank didn't come to it in %lld s; is one stopped, or waiting for a file?",
+                             what, (long long)patience_ms / 1000);
+    }
+    return check(code, what, err);
+}
+
+int mpi_open(int *rank, int *size, int timeout_s, struct error *err) {
+    patience_ms = timeout_s * INT64_C(1000);
     int provided = 0, rc = check(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided), "start", err);
     if (rc < 0)
         return rc;
@@ -47,17 +69,20 @@ void mpi_close(void) {
 void mpi_abort(int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }
 
 int mpi_sum(double *values, int count, struct error *err) {
-    return check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD), "all-reduce", err);
+    MPI_Request r;
+    return wait_for(MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD, &r), &r, 1, "all-reduce", err);
 }
 
 int mpi_max(int64_t *values, int count, struct error *err) {
-    return check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD), "all-reduce", err);
+    MPI_Request r;
+    return wait_for(MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD, &r), &r, 1, "all-reduce", err);
 }
 
 int mpi_broadcast(void *bytes, size_t size, int root, struct error *err) {
     for (char *p = bytes; size > 0;) {
         int piece = size < PIECE_MAX ? (int)size : PIECE_MAX;
-        int rc = check(MPI_Bcast(p, piece, MPI_BYTE, root, MPI_COMM_WORLD), "broadcast", err);
+        MPI_Request r;
+        int rc = wait_for(MPI_Ibcast(p, piece, MPI_BYTE, root, MPI_COMM_WORLD, &r), &r, 1, "broadcast", err);
         if (rc < 0)
             return rc;
         p += piece;
@@ -66,12 +91,16 @@ int mpi_broadcast(void *bytes, size_t size, int root, struct error *err) {
     return 0;
 }
 
-int mpi_barrier(struct error *err) { return check(MPI_Barrier(MPI_COMM_WORLD), "barrier", err); }
+int mpi_barrier(struct error *err) {
+    MPI_Request r;
+    return wait_for(MPI_Ibarrier(MPI_COMM_WORLD, &r), &r, 1, "barrier", err);
+}
 
 int mpi_all_gather(const void *bytes, size_t size, void *all, struct error *err) {
     if (size > PIECE_MAX)
         return error_set(err, ERR_INVALID, "MPI all-gather: %zu bytes a rank are too many", size);
-    return check(MPI_Allgather(bytes, (int)size, MPI_BYTE, all, (int)size, MPI_BYTE, MPI_COMM_WORLD), "all-gather", err);
+    MPI_Request r;
+    return wait_for(MPI_Iallgather(bytes, (int)size, MPI_BYTE, all, (int)size, MPI_BYTE, MPI_COMM_WORLD, &r), &r, 1, "all-gather", err);
 }
 
 /* Counts and where each rank's values begin, as MPI wants them. Freed by the caller. */
@@ -89,7 +118,9 @@ int mpi_all_to_all(const float *out, const int64_t *sends, float *in, const int6
     int ranks, *out_at, *in_at;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     int *out_counts = counts_of(sends, ranks, &out_at), *in_counts = counts_of(receives, ranks, &in_at);
-    int rc = check(MPI_Alltoallv(out, out_counts, out_at, MPI_FLOAT, in, in_counts, in_at, MPI_FLOAT, MPI_COMM_WORLD), "all-to-all", err);
+    MPI_Request r;
+    int code = MPI_Ialltoallv(out, out_counts, out_at, MPI_FLOAT, in, in_counts, in_at, MPI_FLOAT, MPI_COMM_WORLD, &r);
+    int rc = wait_for(code, &r, 1, "all-to-all", err);
     free(out_counts);
     free(out_at);
     free(in_counts);
@@ -101,7 +132,9 @@ int mpi_gather_slices(float *values, const int64_t *slices, struct error *err) {
     int ranks, *at;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     int *counts = counts_of(slices, ranks, &at);
-    int rc = check(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values, counts, at, MPI_FLOAT, MPI_COMM_WORLD), "all-gather", err);
+    MPI_Request r;
+    int code = MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values, counts, at, MPI_FLOAT, MPI_COMM_WORLD, &r);
+    int rc = wait_for(code, &r, 1, "all-gather", err);
     free(counts);
     free(at);
     return rc;
@@ -114,7 +147,8 @@ int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, str
     int *counts = xcalloc((size_t)ranks, sizeof *counts), *at = xcalloc((size_t)ranks, sizeof *at);
     *all = NULL;
     *lengths = NULL;
-    int rc = check(MPI_Gather(&mine, 1, MPI_INT, counts, 1, MPI_INT, 0, MPI_COMM_WORLD), "gather", err);
+    MPI_Request request;
+    int rc = wait_for(MPI_Igather(&mine, 1, MPI_INT, counts, 1, MPI_INT, 0, MPI_COMM_WORLD, &request), &request, 1, "gather", err);
     if (rc == 0 && rank == 0) {
         *lengths = xcalloc((size_t)ranks, sizeof **lengths);
         for (int r = 0; r < ranks; r++) {
@@ -125,7 +159,7 @@ int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, str
         *all = xmalloc((size_t)total + 1);
     }
     if (rc == 0)
-        rc = check(MPI_Gatherv(bytes, mine, MPI_BYTE, *all, counts, at, MPI_BYTE, 0, MPI_COMM_WORLD), "gather", err);
+        rc = wait_for(MPI_Igatherv(bytes, mine, MPI_BYTE, *all, counts, at, MPI_BYTE, 0, MPI_COMM_WORLD, &request), &request, 1, "gather", err);
     free(counts);
     free(at);
     return rc;
@@ -177,7 +211,7 @@ static int begin(void *state, float *values, int64_t count, struct error *err) {
 }
 
 static int finish(void *state, struct error *err) {
-    int rc = check(MPI_Waitall((int)pending_count, pending, MPI_STATUSES_IGNORE), "all-reduce", err);
+    int rc = pending_count ? wait_for(MPI_SUCCESS, pending, pending_count, "all-reduce", err) : 0;
     pending_count = 0;
     return rc;
 }

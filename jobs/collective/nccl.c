@@ -16,7 +16,7 @@
 
 _Static_assert(NCCL_ID_SIZE == NCCL_UNIQUE_ID_BYTES, "the size of an id");
 
-enum { OPEN_TIMEOUT_MS = 60 * 1000, SUM_TIMEOUT_MS = 120 * 1000, POLL_SPINS = 2000 };
+enum { POLL_SPINS = 2000 };
 
 /* A bucket's buffer on the GPU; slot i serves the i-th begin after each finish. */
 struct slot {
@@ -26,6 +26,7 @@ struct slot {
 
 struct group {
     ncclComm_t comm;
+    int timeout_s;
     cudaStream_t stream;
     cudaEvent_t computed;   /* by the default stream, so far */
     struct slot *slots;
@@ -43,16 +44,16 @@ static void pause_after(int polls) {
 }
 
 /* Waits until a call that was begun on the communicator is done. */
-static int settle(ncclComm_t comm, ncclResult_t code, int timeout_ms, const char *what, struct error *err) {
-    int64_t deadline_ms = clock_boot_ms() + timeout_ms;
+static int settle(const struct group *g, ncclResult_t code, const char *what, struct error *err) {
+    int64_t deadline_ms = clock_boot_ms() + g->timeout_s * INT64_C(1000);
     for (int polls = 0; code == ncclInProgress; polls++) {
-        if (ncclCommGetAsyncError(comm, &code) != ncclSuccess)
+        if (ncclCommGetAsyncError(g->comm, &code) != ncclSuccess)
             break;
         if (code == ncclInProgress && clock_boot_ms() > deadline_ms)
-            return error_set(err, ERR_TIMEOUT, "NCCL, %s: no answer from the peers in %d s", what, timeout_ms / 1000);
+            return error_set(err, ERR_TIMEOUT, "NCCL, %s: no answer from the peers in %d s", what, g->timeout_s);
         pause_after(polls);
     }
-    return code == ncclSuccess ? 0 : error_set(err, ERR_IO, "NCCL, %s: %s (%s)", what, ncclGetErrorString(code), ncclGetLastError(comm));
+    return code == ncclSuccess ? 0 : error_set(err, ERR_IO, "NCCL, %s: %s (%s)", what, ncclGetErrorString(code), ncclGetLastError(g->comm));
 }
 
 static int make_id(unsigned char id[NCCL_ID_SIZE], struct error *err) {
@@ -92,8 +93,10 @@ static void group_abort(void *state) {
     g->comm = NULL;
 }
 
-static int group_open(void **state, const unsigned char id[NCCL_ID_SIZE], int rank, int size, struct error *err) {
+static int group_open(void **state, const unsigned char id[NCCL_ID_SIZE], int rank, int size, int timeout_s,
+                      struct error *err) {
     struct group *g = xcalloc(1, sizeof *g);
+    g->timeout_s = timeout_s;
     ncclUniqueId unique;
     memcpy(&unique, id, sizeof unique);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
@@ -102,7 +105,7 @@ static int group_open(void **state, const unsigned char id[NCCL_ID_SIZE], int ra
     if (rc == 0)
         rc = check_cuda(cudaEventCreateWithFlags(&g->computed, cudaEventDisableTiming), "making an event", err);
     if (rc == 0)
-        rc = settle(g->comm, ncclCommInitRankConfig(&g->comm, size, unique, rank, &config), OPEN_TIMEOUT_MS, "joining the group", err);
+        rc = settle(g, ncclCommInitRankConfig(&g->comm, size, unique, rank, &config), "joining the group", err);
     if (rc < 0) {
         group_abort(g);
         release(g);
@@ -115,7 +118,7 @@ static int group_open(void **state, const unsigned char id[NCCL_ID_SIZE], int ra
 static void group_close(void *state) {
     struct group *g = state;
     if (g->comm) {
-        settle(g->comm, ncclCommFinalize(g->comm), OPEN_TIMEOUT_MS, "leaving the group", NULL);
+        settle(g, ncclCommFinalize(g->comm), "leaving the group", NULL);
         ncclCommDestroy(g->comm);
     }
     release(g);
@@ -138,7 +141,7 @@ static int take_slot(struct group *g, int64_t count, struct slot **slot, struct 
 }
 
 static int sum(struct group *g, float *values, int64_t count, struct error *err) {
-    return settle(g->comm, ncclAllReduce(values, values, (size_t)count, ncclFloat, ncclSum, g->comm, g->stream), SUM_TIMEOUT_MS,
+    return settle(g, ncclAllReduce(values, values, (size_t)count, ncclFloat, ncclSum, g->comm, g->stream),
                   "all-reduce", err);
 }
 
@@ -173,7 +176,7 @@ static int begin_on_gpu(void *state, float *values, int64_t count, struct error 
 
 /* The stream says when the work is done, the communicator whether it ever will be. */
 static int wait_for_stream(struct group *g, struct error *err) {
-    int64_t deadline_ms = clock_boot_ms() + SUM_TIMEOUT_MS;
+    int64_t deadline_ms = clock_boot_ms() + g->timeout_s * INT64_C(1000);
     for (int polls = 0;; polls++) {
         cudaError_t done = cudaStreamQuery(g->stream);
         if (done != cudaErrorNotReady)
@@ -183,7 +186,7 @@ static int wait_for_stream(struct group *g, struct error *err) {
         if (code != ncclSuccess && code != ncclInProgress)
             return error_set(err, ERR_IO, "NCCL, all-reduce: %s (%s)", ncclGetErrorString(code), ncclGetLastError(g->comm));
         if (clock_boot_ms() > deadline_ms)
-            return error_set(err, ERR_TIMEOUT, "NCCL, all-reduce: no answer from the peers in %d s", SUM_TIMEOUT_MS / 1000);
+            return error_set(err, ERR_TIMEOUT, "NCCL, all-reduce: no answer from the peers in %d s", g->timeout_s);
         pause_after(polls);
     }
 }

@@ -13,8 +13,8 @@ struct nccl_library {
     int (*choose_gpu)(int local_rank, struct error *err);
     /* One rank makes the id; the caller takes it to the others. */
     int (*make_id)(unsigned char id[NCCL_ID_SIZE], struct error *err);
-    /* Joins the group. Bounded in time: a peer that doesn't come is an error. */
-    int (*open)(void **state, const unsigned char id[NCCL_ID_SIZE], int rank, int size, struct error *err);
+    /* Joins the group. Bounded in time, as each sum is: a peer that doesn't come is an error. */
+    int (*open)(void **state, const unsigned char id[NCCL_ID_SIZE], int rank, int size, int timeout_s, struct error *err);
     const struct collective_way *way, *gpu_way;   /* of values in host memory, and in the GPU's; either has the state of open */
 };
 

@@ -29,8 +29,10 @@ int main(int argc, char **argv) {
     omp_set_num_threads((int)settings.threads);
     harness_init(&harness, false);
     /* Generating sums nothing over the ranks, so it needs no NCCL; the GPUs wait for kernels of their own. */
-    enum collective_kind kind = collective_is_launched() ? COLLECTIVE_MPI : COLLECTIVE_LOCAL;
-    int rc = collective_open(&group, kind, false, harness.world_size, harness.local_rank, &err);
+    struct collective_options together = {.kind = collective_is_launched() ? COLLECTIVE_MPI : COLLECTIVE_LOCAL,
+                                          .world_size = harness.world_size, .local_rank = harness.local_rank,
+                                          .timeout_s = (int)settings.collective_timeout};
+    int rc = collective_open(&group, &together, &err);
     if (rc == 0 && group.rank == 0 && gpu_is_allocated())
         fprintf(stderr, "warning: real GPUs are allocated, but this version generates on the CPUs\n");
     if (rc == 0)

@@ -24,6 +24,8 @@ static const struct option_row rows[] = {
      "also write a line of JSON a text, in the order of the prompts; those that are in FILE already aren't made again"},
     {"batch", 0, OPTION_INT, FIELD(batch), "N", "texts that a rank makes at once (8)", .min = 1, .max = ENGINE_BATCH_MAX},
     {"threads", 0, OPTION_INT, FIELD(threads), "N", "threads a rank (1)", .min = 1, .max = 1024},
+    {"collective-timeout", 0, OPTION_INT, FIELD(collective_timeout), "SECONDS", "give up where a rank doesn't answer the others (3600)",
+     .min = 1, .max = 7 * 86400},
     {"help", 'h', OPTION_FLAG, FIELD(help), NULL, "print this"},
     {"version", 0, OPTION_FLAG, FIELD(version), NULL, "print the version"},
     {0}};
@@ -39,7 +41,8 @@ void infer_settings_help(void) {
 
 int infer_settings_parse(struct infer_settings *s, int argc, char **argv, struct error *err) {
     *s = (struct infer_settings){
-        .count = 1, .tokens = 200, .temperature = 0.8, .top_k = 40, .top_p = 1, .batch = 8, .seed = 1, .threads = 1};
+        .count = 1, .tokens = 200, .temperature = 0.8, .top_k = 40, .top_p = 1, .batch = 8, .seed = 1, .threads = 1,
+        .collective_timeout = 3600};   /* the ranks' shares of images may take them unlike times */
     int operands = argc, rc = options_parse(rows, argc, argv, 1, s, &operands, err);
     if (rc < 0 || s->help || s->version)
         return rc;

@@ -12,7 +12,7 @@
 struct infer_settings {
     const char *checkpoint, *prompts, *images, *out;
     struct option_list prompt;
-    int64_t count, tokens, top_k, seed, threads, batch;
+    int64_t count, tokens, top_k, seed, threads, batch, collective_timeout;
     double temperature, top_p;
     bool help, version;
 

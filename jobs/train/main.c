@@ -84,7 +84,10 @@ int main(int argc, char **argv) {
         return 0;
     }
     choose_threads(settings.threads);
-    int rc = collective_open(&group, settings.kind, settings.where == BACKEND_CUDA, harness.world_size, harness.local_rank, &err);
+    struct collective_options together = {.kind = settings.kind, .on_gpu = settings.where == BACKEND_CUDA,
+                                          .world_size = harness.world_size, .local_rank = harness.local_rank,
+                                          .timeout_s = (int)settings.collective_timeout};
+    int rc = collective_open(&group, &together, &err);
     if (rc == 0)
         rc = train(&settings, &harness, &group, &err);
     if (rc < 0 && err.text[0] != '\0')

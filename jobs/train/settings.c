@@ -44,6 +44,8 @@ static const struct option_row rows[] = {
     {"threads", 0, OPTION_INT, FIELD(threads), "N", "threads a rank (OMP_NUM_THREADS, or the cores shared among the node's ranks)"},
     {"backend", 0, OPTION_TEXT, FIELD(backend), "KIND", "auto, cpu or cuda: where it computes; auto: on the GPUs of the job, if any (auto)"},
     {"collective", 0, OPTION_TEXT, FIELD(collective), "KIND", "auto, local, mpi or nccl (auto)"},
+    {"collective-timeout", 0, OPTION_INT, FIELD(collective_timeout), "SECONDS", "give up where a rank doesn't answer the others (600)",
+     .min = 1, .max = 7 * 86400},
     {"precision", 0, OPTION_TEXT, FIELD(precision), "P", "of a gpt's products: fp32; or bf16, with sums and weights in fp32 (fp32)"},
     {"reduce", 0, OPTION_TEXT, FIELD(reduce), "HOW", "fast; or exact: the same bits on any number of ranks, whenever it changes (fast)"},
     {"shards", 0, OPTION_INT, FIELD(shards), "N", "of a batch, with exact: a power of two, not below the ranks (8, or what divides)",
@@ -204,6 +206,7 @@ int settings_parse(struct train_settings *s, int argc, char **argv, struct error
                                  .precision = "fp32",
                                  .checkpoint_every = 100,
                                  .keep = 2,
+                                 .collective_timeout = 600,
                                  .log_every = 10};
     int operands = argc, rc = options_parse(rows, argc, argv, 1, s, &operands, err);
     if (rc == 0 && (s->help || s->version))
