@@ -58,6 +58,15 @@ $(FAKE_NCCL): tests/unit/jobs/fake_nccl.c
 	    ln -sf libnccl.so.2 $(@D)/$$name; done
 $(FAKE_NCCL): $(NCCL_LIBRARY)
 
+# A backend without its GPU, for test_backend.sh and test_nccl.sh. The kernels are taken as they are: nothing of them is exported.
+FAKE_BACKEND := $(B)/tests/jobs/fake-backend/muster-backend-cuda.so
+FAKE_SOURCES := tests/unit/jobs/fake_backend.c jobs/backend/cpu.c common/error.c common/xmalloc.c
+$(FAKE_BACKEND): $(FAKE_SOURCES) jobs/backend/backend.h $(call layer,jobs/kernels)
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fPIE -MMD -MP,$(CFLAGS)) -fopenmp -fPIC -fvisibility=hidden -shared -Wl,--exclude-libs,ALL -o $@ \
+	    $(filter %.c %.a,$^) -lm
+unit-programs: $(FAKE_BACKEND)
+
 ifneq ($(HAVE_NCCL),)
 all: $(NCCL_LIBRARY)
 unit-programs: $(FAKE_NCCL)
