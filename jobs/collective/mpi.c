@@ -13,7 +13,7 @@
 #include "jobs/collective/control.h"
 
 enum { PIECE_MAX = 1 << 28 };   /* MPI counts are int */
-enum { MESSAGE_TAG = 1, POLLS_A_LOOK = 64, LOOK_MS_MAX = 100 };
+enum { MESSAGE_TAG = 1, EXCHANGE_TAG, POLLS_A_LOOK = 64, LOOK_MS_MAX = 100 };
 
 static int64_t patience_ms;
 static MPI_Request *pending;
@@ -103,35 +103,32 @@ int mpi_all_gather(const void *bytes, size_t size, void *all, struct error *err)
     return wait_for(MPI_Iallgather(bytes, (int)size, MPI_BYTE, all, (int)size, MPI_BYTE, MPI_COMM_WORLD, &r), &r, 1, "all-gather", err);
 }
 
-/* Counts and where each rank's values begin, as MPI wants them. Freed by the caller. */
-static int *counts_of(const int64_t *values, int ranks, int **at) {
-    int *counts = xcalloc((size_t)ranks, sizeof *counts);
-    *at = xcalloc((size_t)ranks + 1, sizeof **at);
-    for (int r = 0; r < ranks; r++) {
-        counts[r] = (int)values[r];
-        (*at)[r + 1] = (*at)[r] + counts[r];
-    }
-    return counts;
-}
-
+/* By messages of its own: Open MPI 4.1's MPI_Ialltoallv sends nothing from a rank that receives nothing. */
 int mpi_all_to_all(const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err) {
-    int ranks, *out_at, *in_at;
+    int ranks, code = MPI_SUCCESS;
+    size_t begun = 0;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-    int *out_counts = counts_of(sends, ranks, &out_at), *in_counts = counts_of(receives, ranks, &in_at);
-    MPI_Request r;
-    int code = MPI_Ialltoallv(out, out_counts, out_at, MPI_FLOAT, in, in_counts, in_at, MPI_FLOAT, MPI_COMM_WORLD, &r);
-    int rc = wait_for(code, &r, 1, "all-to-all", err);
-    free(out_counts);
-    free(out_at);
-    free(in_counts);
-    free(in_at);
+    MPI_Request *requests = xcalloc(2 * (size_t)ranks, sizeof *requests);
+    for (int r = 0; r < ranks; in += receives[r++])
+        if (receives[r] && code == MPI_SUCCESS)
+            code = MPI_Irecv(in, (int)receives[r], MPI_FLOAT, r, EXCHANGE_TAG, MPI_COMM_WORLD, &requests[begun++]);
+    for (int r = 0; r < ranks; out += sends[r++])
+        if (sends[r] && code == MPI_SUCCESS)
+            code = MPI_Isend(out, (int)sends[r], MPI_FLOAT, r, EXCHANGE_TAG, MPI_COMM_WORLD, &requests[begun++]);
+    int rc = wait_for(code, requests, begun, "all-to-all", err);
+    free(requests);
     return rc;
 }
 
 int mpi_gather_slices(float *values, const int64_t *slices, struct error *err) {
-    int ranks, *at;
+    int ranks, end = 0;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-    int *counts = counts_of(slices, ranks, &at);
+    int *counts = xcalloc((size_t)ranks, sizeof *counts), *at = xcalloc((size_t)ranks, sizeof *at);
+    for (int r = 0; r < ranks; r++) {
+        counts[r] = (int)slices[r];
+        at[r] = end;
+        end += counts[r];
+    }
     MPI_Request r;
     int code = MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values, counts, at, MPI_FLOAT, MPI_COMM_WORLD, &r);
     int rc = wait_for(code, &r, 1, "all-gather", err);

@@ -77,13 +77,19 @@ static bool start_thread(struct checkpoint_writer *w) {
     return started;
 }
 
+void checkpoint_writer_moments(struct checkpoint_writer *w, float **momentum, float **variance) {
+    assert(!w->started);
+    *momentum = w->momentum;
+    *variance = w->variance;
+}
+
 int checkpoint_writer_start(struct checkpoint_writer *w, const struct checkpoint_state *state, const struct model *m,
                             const float *momentum, const float *variance, struct error *err) {
     assert(!w->started && m->count == w->model.count);
     w->state = *state;
     const float *from[ARRAYS] = {m->weights, momentum, variance};
     float *to[ARRAYS] = {w->model.weights, w->momentum, w->variance};
-    for (int i = 0; i < ARRAYS; i++)
+    for (int i = 0; i < ARRAYS && from[i]; i++)
         m->backend->operations->download(to[i], from[i], (size_t)m->count * sizeof(float));
     int rc = m->backend->operations->finish(err);
     if (rc < 0)

@@ -16,6 +16,9 @@ struct checkpoint_writer *checkpoint_writer_new(const char *dir, int64_t keep, c
 void checkpoint_writer_free(struct checkpoint_writer *w);   /* after the end of what is being written; NULL is fine */
 int64_t checkpoint_writer_bytes(const struct model *m);
 
+/* Where the copy's moments lie, for those who put them there before they start: then momentum and variance are NULL. */
+void checkpoint_writer_moments(struct checkpoint_writer *w, float **momentum, float **variance);
+
 /* Returns when everything is copied from the backend's memory. Where that failed nothing is written. The one before must have been waited
  * for. */
 int checkpoint_writer_start(struct checkpoint_writer *w, const struct checkpoint_state *state, const struct model *m,

@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "common/xmalloc.h"
+#include "jobs/train/optimizer.h"
 
-/* What a training begins with, in host memory: on the CPU that is the trainer's. */
+/* What a training begins with, in host memory. */
 struct start {
-    struct model model;
-    float *momentum, *variance;
+    struct model model;            /* on the CPU its weights are the trainer's */
+    float *momentum, *variance;    /* of rank 0, from a checkpoint */
 };
 
 struct checkpoint_state resume_state(const struct trainer *t) {
@@ -90,6 +91,12 @@ static int begin(struct trainer *t, struct start *s, struct error *err) {
     return rc;
 }
 
+/* For all parameters, in host memory: the array itself, where it is such a one. */
+static float *host_array(const struct trainer *t, float *array, int64_t count) {
+    bool is_one = t->backend->kind == BACKEND_CPU && count == t->model.count;
+    return is_one ? array : xcalloc((size_t)t->model.count, sizeof *array);
+}
+
 /* Rank 0 only. Fills weights, moments and step. */
 static int load(struct trainer *t, struct start *s, struct error *err) {
     char *path = NULL;
@@ -103,8 +110,11 @@ static int load(struct trainer *t, struct start *s, struct error *err) {
         rc = check_tokenizer(t, &found, path, err);
     if (rc == 0)
         rc = check_arithmetic(t, &found, path, err);
-    if (rc == 0)
+    if (rc == 0) {
+        s->momentum = host_array(t, t->momentum, t->own_count);
+        s->variance = host_array(t, t->variance, t->own_count);
         rc = checkpoint_read(path, &s->model, s->momentum, s->variance, err);
+    }
     if (rc == 0) {
         warn_of_changes(t, &found);
         t->step = found.step;
@@ -114,21 +124,10 @@ static int load(struct trainer *t, struct start *s, struct error *err) {
     return rc;
 }
 
-static float *host_array(const struct trainer *t, float *array) {
-    return t->backend->kind == BACKEND_CPU ? array : xcalloc((size_t)t->model.count, sizeof *array);
-}
-
-static void put_host_array(const struct trainer *t, float *array, float *host) {
-    if (host == array)
-        return;
-    t->backend->operations->upload(array, host, (size_t)t->model.count * sizeof *array);
-    free(host);
-}
-
 int resume(struct trainer *t, struct error *err) {
-    struct start s = {.momentum = host_array(t, t->momentum), .variance = host_array(t, t->variance)};
+    struct start s = {0};
     size_t bytes = (size_t)t->model.count * sizeof(float);
-    model_init_view(&s.model, &t->model, host_array(t, t->model.weights));
+    model_init_view(&s.model, &t->model, host_array(t, t->model.weights, t->model.count));
     t->step = 0;
     int rc = collective_agree(t->group, t->group->rank == 0 ? load(t, &s, err) : 0, err);
     if (rc == 0)
@@ -136,11 +135,14 @@ int resume(struct trainer *t, struct error *err) {
     if (rc == 0)
         rc = collective_broadcast(t->group, s.model.weights, bytes, 0, err);
     if (rc == 0 && t->step > 0)
-        rc = collective_broadcast(t->group, s.momentum, bytes, 0, err);
-    if (rc == 0 && t->step > 0)
-        rc = collective_broadcast(t->group, s.variance, bytes, 0, err);
-    put_host_array(t, t->model.weights, s.model.weights);
-    put_host_array(t, t->momentum, s.momentum);
-    put_host_array(t, t->variance, s.variance);
+        rc = optimizer_distribute(t, s.momentum, s.variance, err);
+    if (s.model.weights != t->model.weights) {
+        t->backend->operations->upload(t->model.weights, s.model.weights, bytes);
+        free(s.model.weights);
+    }
+    if (s.momentum != t->momentum) {
+        free(s.momentum);
+        free(s.variance);
+    }
     return rc;
 }

@@ -8,6 +8,7 @@
 #include "common/xmalloc.h"
 #include "jobs/model/checkpoint_writer.h"
 #include "jobs/model/checksum.h"
+#include "jobs/train/optimizer.h"
 #include "jobs/train/resume.h"
 
 static bool is_first(const struct trainer *t) { return t->group->rank == 0; }
@@ -121,9 +122,16 @@ static int check_replicas(struct trainer *t, struct error *err) {
     return rc;
 }
 
-static int start_writing(struct trainer *t, struct error *err) {
+static int copy_and_start(struct trainer *t, struct error *err) {
     struct checkpoint_state state = resume_state(t);
-    return t->writer ? checkpoint_writer_start(t->writer, &state, &t->model, t->momentum, t->variance, err) : 0;
+    float *momentum = NULL, *variance = NULL;
+    if (t->writer)
+        checkpoint_writer_moments(t->writer, &momentum, &variance);
+    int rc = optimizer_collect(t, momentum, variance, err);
+    if (rc < 0)
+        return rc;
+    rc = t->writer ? checkpoint_writer_start(t->writer, &state, &t->model, NULL, NULL, err) : 0;
+    return collective_agree(t->group, rc, err);
 }
 
 int save_begin(struct trainer *t, struct error *err) {
@@ -133,7 +141,7 @@ int save_begin(struct trainer *t, struct error *err) {
     if (rc == 0)
         rc = check_replicas(t, err);
     if (rc == 0)
-        rc = collective_agree(t->group, start_writing(t, err), err);
+        rc = copy_and_start(t, err);
     if (rc < 0)
         return rc;
     t->saving = t->step;

@@ -50,6 +50,7 @@ static const struct option_row rows[] = {
     {"reduce", 0, OPTION_TEXT, FIELD(reduce), "HOW", "fast; or exact: the same bits on any number of ranks, whenever it changes (fast)"},
     {"shards", 0, OPTION_INT, FIELD(shards), "N", "of a batch, with exact: a power of two, not below the ranks (8, or what divides)",
      .min = 1, .max = TREE_SHARDS_MAX},
+    {"shard-optimizer", 0, OPTION_FLAG, FIELD(shard_optimizer), NULL, "each rank keeps the moments of a part of the parameters (ZeRO-1)"},
     {"allow-inexact", 0, OPTION_FLAG, FIELD(allow_inexact), NULL, "resume an exact training though this machine computes otherwise"},
     {"dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, "print parameters, memory and operations, and end"},
     {"help", 'h', OPTION_FLAG, FIELD(help), NULL, "print this"},

@@ -22,7 +22,7 @@ struct train_settings {
     const char *init, *checkpoint, *metrics, *collective, *backend, *reduce, *precision;
     int64_t shards;                 /* of a batch, each with a gradient of its own; 0 unless exact */
     int64_t checkpoint_every, keep, eval_every, log_every, threads, collective_timeout;
-    bool dry_run, help, version, allow_inexact;
+    bool shard_optimizer, dry_run, help, version, allow_inexact;
 
     struct model_config model;      /* from those above */
     enum collective_kind kind;      /* from collective */

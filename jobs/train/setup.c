@@ -5,6 +5,7 @@
 #include "common/text.h"
 #include "common/xmalloc.h"
 #include "jobs/train/metrics.h"
+#include "jobs/train/optimizer.h"
 #include "jobs/train/resume.h"
 #include "jobs/train/save.h"
 #include "jobs/train/train.h"
@@ -55,8 +56,7 @@ static void allocate(struct trainer *t) {
     const struct train_settings *s = t->settings;
     model_init(&t->model, &s->model, t->backend);
     share_batch(t);
-    t->momentum = allocate_array(t);
-    t->variance = allocate_array(t);
+    optimizer_open(t);
     t->squares = t->backend->operations->allocate(sizeof *t->squares);
     t->input_bytes = model_input_bytes(&s->model);
     t->inputs = xcalloc((size_t)t->share, (size_t)t->input_bytes);
@@ -95,8 +95,7 @@ void trainer_close(struct trainer *t) {
     if (!t->settings->shards)
         t->backend->operations->release(t->gradient);
     tree_release(&t->tree);
-    t->backend->operations->release(t->momentum);
-    t->backend->operations->release(t->variance);
+    optimizer_close(t);
     t->backend->operations->release(t->squares);
     model_release(&t->model);
     dataset_release(&t->data);
@@ -107,7 +106,9 @@ void trainer_print_plan(const struct train_settings *s, int ranks) {
     model_init_layout(&m, &s->model);
     int64_t share = s->shards ? s->batch / s->shards : (s->batch + ranks - 1) / ranks, mib = 1 << 20;
     int64_t gradients = s->shards ? tree_most_blocks((int)s->shards, ranks, 0) : 1, array_bytes = m.count * (int64_t)sizeof(float);
-    int64_t state_bytes = (3 + gradients) * array_bytes, pass_bytes = model_pass_bytes(&m, backend_element(s->where, s->rounding), (int)share);
+    int64_t moments_bytes = 2 * optimizer_moments(m.count, ranks, s->shard_optimizer) * (int64_t)sizeof(float);
+    int64_t state_bytes = (1 + gradients) * array_bytes + moments_bytes;
+    int64_t pass_bytes = model_pass_bytes(&m, backend_element(s->where, s->rounding), (int)share);
     double flops = model_training_flops(&m);
     char text[256], state[32], pass[32];
     const char *what = s->model.kind == MODEL_GPT ? "sequence" : "image";
@@ -122,5 +123,6 @@ void trainer_print_plan(const struct train_settings *s, int ranks) {
                text_size_mib((save_bytes(&m) + mib - 1) / mib, state, sizeof state));
     printf("operations        %.3g a %s, %.3g a step, %.3g in all\n", flops, what, flops * (double)s->batch,
            flops * (double)s->batch * (double)s->steps);
-    printf("bytes a step      %" PRId64 " reduced among ranks\n", ranks > 1 ? array_bytes : 0);
+    printf("bytes a step      %" PRId64 " reduced among ranks%s\n", ranks > 1 ? array_bytes : 0,
+           ranks > 1 && s->shard_optimizer ? ", and as many of weights exchanged" : "");
 }

@@ -12,6 +12,7 @@
 #include "jobs/train/bigram.h"
 #include "jobs/train/gradient.h"
 #include "jobs/train/metrics.h"
+#include "jobs/train/optimizer.h"
 #include "jobs/train/save.h"
 
 static bool is_first(const struct trainer *t) { return t->group->rank == 0; }
@@ -44,23 +45,6 @@ static int exchange_news(struct trainer *t, int64_t *request, struct error *err)
     return 0;
 }
 
-static void update_weights(struct trainer *t, double norm, double rate) {
-    const struct train_settings *s = t->settings;
-    struct adamw a = {.learning_rate = (float)rate,
-                      .beta1 = 0.9f,
-                      .beta2 = 0.99f,
-                      .epsilon = 1e-8f,
-                      .gradient_scale = norm > s->clip ? (float)(s->clip / norm) : 1.0f,
-                      .step = t->step + 1};
-    for (int i = 0; i < model_tensor_count(&t->model); i++) {
-        struct model_tensor k = model_tensor_at(&t->model, i);
-        a.weight_decay = k.dimensions > 1 ? (float)s->weight_decay : 0;
-        if (k.at < t->model.trained)
-            t->backend->operations->adamw_step(t->model.weights + k.at, t->momentum + k.at, t->variance + k.at, t->gradient + k.at, k.count, &a);
-    }
-    model_update_statistics(&t->model, t->gradient);
-}
-
 static double gradient_norm(struct trainer *t) {
     double squares = 0;
     t->backend->operations->sum_of_squares(t->squares, t->gradient, t->model.trained);
@@ -84,7 +68,9 @@ static int run_step(struct trainer *t, struct metrics *m, int64_t *request, stru
                   t->settings->checkpoint ? "; the checkpoints are those of before" : "");
         return fail_together(t, err);
     }
-    update_weights(t, m->gradient_norm, m->learning_rate);
+    rc = optimizer_step(t, m->gradient_norm, m->learning_rate, err);
+    if (rc < 0)
+        return rc;
     m->step = ++t->step;
     m->step_ms = (double)(clock_boot_us() - begin_us) / 1e3;
     m->stall_ms = t->stall_ms;

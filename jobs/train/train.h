@@ -22,7 +22,9 @@ struct trainer {
     struct dataset data;
 
     struct model model;
-    float *gradient, *momentum, *variance;   /* of the model's layout, in the backend's memory; with shards, the gradient is the tree's */
+    float *gradient;                         /* of the model's layout, in the backend's memory; with shards it is the tree's */
+    float *momentum, *variance;              /* [own_count], of parameters own_first and on, in the backend's memory (optimizer.h) */
+    int64_t own_first, own_count;
     double *squares;                         /* of the gradient, their sum; in the backend's memory */
     float *staging;                          /* the gradient on its way to ranks that sum it in host memory; NULL where it lies there */
     struct tree_sum tree;

@@ -55,9 +55,11 @@ for n in 2 3 4 6 8; do
 done
 train 3 threads --threads 2 || fail "$(cat "$work/threads.log")"
 same threads "3 ranks of 2 threads"
+train 3 slices --shard-optimizer || fail "$(cat "$work/slices.log")"
+same slices "3 ranks with a slice of the optimiser each"
 
-# Preempted somewhere on 4 ranks, by a signal that mpirun passes on; then on 3.
-train 4 preempted &
+# Preempted somewhere on 4 ranks with a slice of the optimiser each, by a signal that mpirun passes on; then on 3, each with all of it.
+train 4 preempted --shard-optimizer &
 pid=$!
 until [ -s "$work/preempted.jsonl" ]; do
     kill -0 "$pid" 2>/dev/null || fail "the training to be preempted ended by itself: $(cat "$work/preempted.log")"
