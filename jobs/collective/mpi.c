@@ -30,7 +30,7 @@ static int check(int code, const char *what, struct error *err) {
     return error_set(err, ERR_IO, "MPI %s: %s", what, text);
 }
 
-/* code: what beginning them returned. A look that comes late counts as LOOK_MS_MAX: while this rank is stopped itself, it waits for nobody. */
+/* code: what beginning them returned. A look that comes late counts as LOOK_MS_MAX: a rank that is stopped itself waits for nobody. */
 static int wait_for(int code, MPI_Request *requests, size_t count, const char *what, struct error *err) {
     int done = 0;
     int64_t waited_ms = 0, looked_ms = clock_boot_ms();
@@ -156,7 +156,8 @@ int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, str
         *all = xmalloc((size_t)total + 1);
     }
     if (rc == 0)
-        rc = wait_for(MPI_Igatherv(bytes, mine, MPI_BYTE, *all, counts, at, MPI_BYTE, 0, MPI_COMM_WORLD, &request), &request, 1, "gather", err);
+        rc = wait_for(MPI_Igatherv(bytes, mine, MPI_BYTE, *all, counts, at, MPI_BYTE, 0, MPI_COMM_WORLD, &request), &request, 1, "gather",
+                      err);
     free(counts);
     free(at);
     return rc;
