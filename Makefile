@@ -99,6 +99,7 @@ help:
 	@echo "make bench      every benchmark, next to the limits of this machine; bench-control: the scheduler and the worker,"
 	@echo "                bench-policy: decisions alone, bench-compute: training on CPUs"
 	@echo "make faults     the long fault tests; make fuzz, make sim likewise"
+	@echo "make cross      the sources of jobs/ compiled for arm64, without linking"
 	@echo "make features   what this machine has and what will be built"
 	@echo "make clean      remove build/"
 	@echo "VARIANT=asan|tsan|fault builds and tests that variant in its own folder"

@@ -62,3 +62,19 @@ ifneq ($(HAVE_NCCL),)
 all: $(NCCL_LIBRARY)
 unit-programs: $(FAKE_NCCL)
 endif
+
+# --- another CPU ---
+# Every source of jobs/ that asks for no library of the machine's own architecture, compiled as strictly for arm64: the portable paths of
+# the kernels, and no header of x86 where it isn't asked for. tests/unit/jobs/test_cross.sh runs it.
+CROSS_CC      ?= aarch64-linux-gnu-gcc
+CROSS         := build/cross
+CROSS_SOURCES := $(shell grep -LE '^\# *include <(mpi|nccl|cu[a-z_]*)\.h>' jobs/*/*.c) \
+                 $(addprefix common/,clock.c error.c options.c text.c xmalloc.c)
+CROSS_FLAGS   := -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 $(HARD) -fno-math-errno -fno-trapping-math -fopenmp -pthread -I. -MMD -MP
+$(CROSS)/%.o: %.c
+	@mkdir -p $(@D)
+	@$(CROSS_CC) $(CROSS_FLAGS) -c -o $@ $<
+.PHONY: cross
+cross: $(patsubst %.c,$(CROSS)/%.o,$(CROSS_SOURCES))
+	@echo "$(words $^) sources compiled by $(CROSS_CC)"
+-include $(shell find $(CROSS) -name '*.d' 2>/dev/null)
