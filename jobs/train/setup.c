@@ -5,6 +5,7 @@
 #include "common/text.h"
 #include "common/xmalloc.h"
 #include "jobs/train/metrics.h"
+#include "jobs/train/peak.h"
 #include "jobs/train/resume.h"
 #include "jobs/train/save.h"
 #include "jobs/train/train.h"
@@ -58,6 +59,14 @@ static void allocate(struct trainer *t) {
     save_init(t);
 }
 
+/* The ranks measure at the same time: those of a node share its memory and its clock. */
+static int measure_peak(struct trainer *t, struct error *err) {
+    int64_t wanted = t->settings->metrics || t->harness->path;
+    int rc = collective_max(t->group, &wanted, 1, err);
+    t->peak_flops = rc == 0 && wanted ? peak_flops() : 0;
+    return rc == 0 ? collective_sum(t->group, &t->peak_flops, 1, err) : rc;
+}
+
 int trainer_open(struct trainer *t, const struct train_settings *s, struct harness *h, struct collective *group, struct error *err) {
     *t = (struct trainer){.settings = s, .harness = h, .group = group};
     int rc = collective_agree(group, check_batch(t, err), err);
@@ -71,7 +80,7 @@ int trainer_open(struct trainer *t, const struct train_settings *s, struct harne
     rc = resume(t, err);
     if (rc == 0)
         rc = collective_agree(group, s->metrics && group->rank == 0 ? metrics_open(&t->metrics, s->metrics, t->step, err) : 0, err);
-    return rc;
+    return rc == 0 ? measure_peak(t, err) : rc;
 }
 
 void trainer_close(struct trainer *t) {
