@@ -17,7 +17,7 @@ $(OBJ)/jobs/%.o: CFLAGS += -fopenmp
 $(OBJ)/jobs/collective/mpi.o: CFLAGS += $(MPI_COMPILE)
 
 comma := ,
-JOBS_LIBS := -fopenmp $(MPI_LINK) -ljansson -lz -lm -ldl
+JOBS_LIBS := -fopenmp $(MPI_LINK) -ljansson -lyaml -lz -lm -ldl
 
 # From the top of the dependency order to its bottom.
 JOBS_BASE := $(foreach d,jobs/collective jobs/harness jobs/model jobs/kernels common,$(call layer,$(d)))
@@ -69,7 +69,7 @@ endif
 CROSS_CC      ?= aarch64-linux-gnu-gcc
 CROSS         := build/cross
 CROSS_SOURCES := $(shell grep -LE '^\# *include <(mpi|nccl|cu[a-z_]*)\.h>' jobs/*/*.c) \
-                 $(addprefix common/,clock.c error.c options.c text.c xmalloc.c)
+                 $(addprefix common/,arena.c clock.c error.c options.c options_file.c text.c xmalloc.c yaml_file.c)
 CROSS_FLAGS   := -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 $(HARD) -fno-math-errno -fno-trapping-math -fopenmp -pthread -I. -MMD -MP
 $(CROSS)/%.o: %.c
 	@mkdir -p $(@D)

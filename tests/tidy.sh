@@ -55,7 +55,7 @@ includes_of() {
     includes_of scheduler/cli 9 'common/|scheduler/cli/'
     includes_of scheduler/web 9 'common/|scheduler/web/'
     includes_of worker 9 'common/|worker/'
-    includes_of jobs 9 'jobs/|common/(error|text|options|xmalloc|clock|version)\.h$'
+    includes_of jobs 9 'jobs/|common/(arena|clock|error|options|options_file|text|version|xmalloc)\.h$'
 } | rule "layers: a folder includes only what is below it"
 
 # only_in WHAT PATTERN FILES: PATTERN may occur in C files whose path matches FILES, and nowhere else outside tests/.
