@@ -1,6 +1,7 @@
 #include "common/options_file.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -158,6 +159,8 @@ static bool is_set(const struct option_row *row, const void *at) {
     bool number = row->kind == OPTION_INT || row->kind == OPTION_SIZE || row->kind == OPTION_DURATION;
     if (row->kind == OPTION_TEXT)
         return *(const char *const *)at != NULL;
+    if (row->kind == OPTION_REAL)
+        return isfinite(*(const double *)at);
     if (row->kind == OPTION_LIST)
         return ((const struct option_list *)at)->count > 0;
     return !number || *(const int64_t *)at >= row->min;

@@ -15,7 +15,8 @@
 /* Sets what the file names; texts live in the arena. */
 int options_read_file(const struct option_row *rows, const char *path, void *into, struct arena *arena, struct error *err);
 
-/* As a file that gives the same when it is read. A text that is NULL and a number outside its bounds haven't been set, and are left out. */
+/* As a file that gives the same when it is read. What hasn't been set is left out: a text that is NULL, a number below its
+ * bounds or that is none. */
 void options_write_file(const struct option_row *rows, const void *from, FILE *out);
 
 #endif
