@@ -97,7 +97,7 @@ help:
 	@echo "make demo       the main job: train, preempt, resume, kill -9, infer, on a local cluster of 4 workers"
 	@echo "make test       unit tests, scenarios, rules of the tree, end-to-end tests (under 15 minutes on 2 cores)"
 	@echo "make bench      every benchmark, next to the limits of this machine; bench-control: the scheduler and the worker,"
-	@echo "                bench-policy: decisions alone, bench-compute: training on CPUs"
+	@echo "                bench-policy: decisions alone, bench-compute: training on CPUs, bench-peers: beside PyTorch"
 	@echo "make faults     the long fault tests; make fuzz, make sim likewise"
 	@echo "make cross      the sources of jobs/ compiled for arm64, without linking"
 	@echo "make features   what this machine has and what will be built"
