@@ -105,14 +105,18 @@ void trainer_print_plan(const struct train_settings *s, int ranks) {
     int64_t share = s->shards ? s->batch / s->shards : (s->batch + ranks - 1) / ranks, mib = 1 << 20;
     int64_t gradients = s->shards ? tree_most_blocks((int)s->shards, ranks, 0) : 1, array_bytes = m.count * (int64_t)sizeof(float);
     int64_t state_bytes = (3 + gradients) * array_bytes, pass_bytes = model_pass_bytes(&m, (int)share);
+    int64_t data_bytes = dataset_bytes(&s->model, s->data.items, s->data.count);
     double flops = model_training_flops(&m);
-    char text[256], state[32], pass[32];
+    char text[256], state[32], pass[32], data[32];
     const char *what = s->model.kind == MODEL_GPT ? "sequence" : "image";
     printf("model             %s\n", model_config_text(&s->model, text, sizeof text));
     printf("parameters        %" PRId64 "\n", m.trained);
-    printf("memory a rank     %s of weights, %s and the optimiser's two moments; %s of activations for %" PRId64 " of %" PRId64 " %ss\n",
+    printf("memory a rank     %" PRId64 " MiB in all: %s of weights, %s and the optimiser's two moments; %s of activations for %" PRId64
+           " of %" PRId64 " %ss; %s of data\n",
+           (state_bytes + pass_bytes + data_bytes + mib - 1) / mib,
            text_size_mib((state_bytes + mib - 1) / mib, state, sizeof state), gradients > 1 ? "gradients" : "gradient",
-           text_size_mib((pass_bytes + mib - 1) / mib, pass, sizeof pass), share, s->batch, what);
+           text_size_mib((pass_bytes + mib - 1) / mib, pass, sizeof pass), share, s->batch, what,
+           text_size_mib((data_bytes + mib - 1) / mib, data, sizeof data));
     if (s->checkpoint)
         printf("memory of rank 0  %s more, for the copy that is written as a checkpoint while the training goes on\n",
                text_size_mib((save_bytes(&m) + mib - 1) / mib, state, sizeof state));

@@ -36,9 +36,10 @@ bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd
 	@BIN=$(BIN) tests/bench/gang.py $(BENCH)/stamp
 bench-policy: $(BENCH)/bench_policy
 	@$(BENCH)/bench_policy
-bench-compute: $(BENCH)/bench_compute $(BENCH)/bench_cnn
+bench-compute: $(BENCH)/bench_compute $(BENCH)/bench_cnn $(BIN)/muster-train
 	@$(BENCH)/bench_compute
 	@$(BENCH)/bench_cnn
+	@BIN=$(BIN) tests/bench/memory.py
 bench-peers: $(BIN)/muster-train
 	@BIN=$(BIN) tests/bench/peers.py
 bench: bench-control bench-policy bench-compute

@@ -3,8 +3,8 @@
 
     peer_torch.py gpt LAYERS HEADS CHANNELS CONTEXT BATCH     peer_torch.py cnn BATCH
 
-With WORLD_SIZE above 1 it is a rank of DistributedDataParallel over gloo, and BATCH is that of all ranks. Each line "VARIANT STEPS" on stdin
-is so many training steps, answered by a line "WALL_S CPU_S" a step. One thread.
+With WORLD_SIZE above 1 it is a rank of DistributedDataParallel over gloo, and BATCH is that of all ranks. Each line "VARIANT STEPS" on
+stdin is so many training steps, answered by a line "WALL_S CPU_S" a step. One thread.
 """
 import os
 import sys

@@ -39,6 +39,8 @@ expect 2 "has 9 bytes; a context of 32 needs at least 330" train "$work/short"
 expect 1 "try a lower --lr than 1e+30" train "$work/text" --lr 1e30 --steps 20
 expect 2 "submit it with --launcher mpirun" env WORLD_SIZE=4 RANK=1 "$bin/muster-train" "$work/text"
 expect 0 "parameters" train --dry-run
+head -c 5000000 /dev/zero >"$work/zeros"
+expect 0 "; 5 MiB of data" train --dry-run "$work/zeros"
 expect 0 "memory of rank 0  1 MiB more, for the copy" train --dry-run --checkpoint "$work/model"
 expect 2 "--keep" train "$work/text" --keep 1
 
