@@ -29,6 +29,11 @@ $(BENCH)/bench_compute: $(addprefix $(OBJ)/tests/bench/,bench_compute.o bench_li
 	$(call link,$(COMMON_LIBS) $(JOBS_LIBS) $(BLAS_LIBS))
 $(OBJ)/tests/bench/bench_compute.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
 
+$(BENCH)/bench_decode: $(addprefix $(OBJ)/tests/bench/,bench_decode.o bench_limits.o bench_numbers.o) $(call layer,jobs/model) \
+                       $(call layer,jobs/kernels) $(call layer,common)
+	$(call link,$(COMMON_LIBS) $(JOBS_LIBS))
+$(OBJ)/tests/bench/bench_decode.o: CFLAGS += -fopenmp
+
 .PHONY: bench bench-control bench-policy bench-compute bench-peers
 bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd muster-worker muster muster-train)
 	@BIN=$(BIN) tests/bench/control $(BENCH)/bench_control $(BENCH)/stamp
@@ -36,9 +41,10 @@ bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd
 	@BIN=$(BIN) tests/bench/gang.py $(BENCH)/stamp
 bench-policy: $(BENCH)/bench_policy
 	@$(BENCH)/bench_policy
-bench-compute: $(BENCH)/bench_compute $(BENCH)/bench_cnn $(BIN)/muster-train
+bench-compute: $(addprefix $(BENCH)/,bench_compute bench_cnn bench_decode) $(BIN)/muster-train
 	@$(BENCH)/bench_compute
 	@$(BENCH)/bench_cnn
+	@$(BENCH)/bench_decode
 	@BIN=$(BIN) tests/bench/memory.py
 bench-peers: $(BIN)/muster-train
 	@BIN=$(BIN) tests/bench/peers.py
