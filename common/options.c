@@ -8,24 +8,29 @@
 #include "common/text.h"
 #include "common/xmalloc.h"
 
-static int fail_unknown(const struct option_row *rows, const char *name, size_t length, struct error *err) {
-    char given[64];
-    snprintf(given, sizeof given, "%.*s", (int)(length < 63 ? length : 63), name);
+const char *options_nearest(const struct option_row *rows, const char *name) {
     const char *nearest = NULL;
-    int least = (int)strlen(given) / 3 + 2;   /* farther than this is another word, not a slip */
+    int least = (int)strlen(name) / 3 + 2;   /* farther than this is another word, not a slip */
     for (const struct option_row *r = rows; r->name; r++) {
-        int distance = text_distance(given, r->name);
+        int distance = text_distance(name, r->name);
         if (distance < least) {
             least = distance;
             nearest = r->name;
         }
     }
+    return nearest;
+}
+
+static int fail_unknown(const struct option_row *rows, const char *name, size_t length, struct error *err) {
+    char given[64];
+    snprintf(given, sizeof given, "%.*s", (int)(length < 63 ? length : 63), name);
+    const char *nearest = options_nearest(rows, given);
     if (nearest)
         return error_set(err, ERR_INVALID, "unknown option --%s (did you mean --%s?)", given, nearest);
     return error_set(err, ERR_INVALID, "unknown option --%s", given);
 }
 
-static const struct option_row *find_long(const struct option_row *rows, const char *name, size_t length) {
+const struct option_row *options_find(const struct option_row *rows, const char *name, size_t length) {
     for (; rows->name; rows++)
         if (!strncmp(rows->name, name, length) && !rows->name[length])
             return rows;
@@ -60,7 +65,7 @@ static int set_real(double *into, const char *value, struct error *err) {
     return 0;
 }
 
-static int set_value(const struct option_row *row, void *into, const char *value, struct error *err) {
+int options_set(const struct option_row *row, void *into, const char *value, struct error *err) {
     void *at = (char *)into + row->offset;
     int64_t number;
     int rc = 0;
@@ -95,6 +100,11 @@ static int set_value(const struct option_row *row, void *into, const char *value
         break;
     }
     }
+    return rc;
+}
+
+static int set_value(const struct option_row *row, void *into, const char *value, struct error *err) {
+    int rc = options_set(row, into, value, err);
     return rc ? error_wrap(err, "--%s", row->name) : 0;
 }
 
@@ -102,7 +112,7 @@ static int set_value(const struct option_row *row, void *into, const char *value
 static int parse_long(const struct option_row *rows, const char *arg, const char *next, bool *took, void *into, struct error *err) {
     const char *name = arg + 2, *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
-    const struct option_row *row = find_long(rows, name, length);
+    const struct option_row *row = options_find(rows, name, length);
     if (!row)
         return fail_unknown(rows, name, length, err);
     if (row->kind == OPTION_FLAG)

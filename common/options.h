@@ -11,6 +11,7 @@
 #ifndef COMMON_OPTIONS_H
 #define COMMON_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -43,12 +44,19 @@ struct option_row {
     const char *value;  /* what help shows for the value, NULL for a flag */
     const char *help;
     int64_t min, max;   /* for OPTION_INT, DURATION and SIZE; both 0: no bound but >= 0 */
+    bool not_in_file;   /* makes sense on a command line only (options_file.h) */
 };
 
 /* Parses argv[1..argc) into `into`, which the caller has filled with its defaults. On return *operands is the index of the first operand
  * (argc if none); after `--` everything is an operand. permute: operands may stand between options, and are moved to the end of argv.
  * Fails with ERR_INVALID and a sentence that names the option. */
 int options_parse(const struct option_row *rows, int argc, char **argv, int permute, void *into, int *operands, struct error *err);
+
+/* For other readers of the same table: a row by its long name, the name that is nearest to an unknown one (or NULL), and a row's value from
+ * a text, which the caller's struct may go on to point at. A flag's text isn't read: it becomes true. */
+const struct option_row *options_find(const struct option_row *rows, const char *name, size_t length);
+const char *options_nearest(const struct option_row *rows, const char *name);
+int options_set(const struct option_row *row, void *into, const char *value, struct error *err);
 
 /* Two columns, wrapped at 100. */
 void options_help(const struct option_row *rows, FILE *out);

@@ -17,7 +17,7 @@ $(OBJ)/jobs/%.o: CFLAGS += -fopenmp
 $(OBJ)/jobs/collective/mpi.o: CFLAGS += $(MPI_COMPILE)
 
 comma := ,
-JOBS_LIBS := -fopenmp $(MPI_LINK) -ljansson -lz -lm -ldl
+JOBS_LIBS := -fopenmp $(MPI_LINK) -ljansson -lyaml -lz -lm -ldl
 
 # From the top of the dependency order to its bottom.
 JOBS_BASE := $(foreach d,jobs/collective jobs/harness jobs/tokens jobs/model jobs/backend jobs/kernels common,$(call layer,$(d)))
@@ -71,3 +71,19 @@ ifneq ($(HAVE_NCCL),)
 all: $(NCCL_LIBRARY)
 unit-programs: $(FAKE_NCCL)
 endif
+
+# --- another CPU ---
+# Every source of jobs/ that asks for no library of the machine's own architecture, compiled as strictly for arm64: the portable paths of
+# the kernels, and no header of x86 where it isn't asked for. tests/unit/jobs/test_cross.sh runs it.
+CROSS_CC      ?= aarch64-linux-gnu-gcc
+CROSS         := build/cross
+CROSS_SOURCES := $(shell grep -LE '^\# *include <(mpi|nccl|cu[a-z_]*)\.h>' jobs/*/*.c) \
+                 $(addprefix common/,arena.c clock.c error.c options.c options_file.c text.c xmalloc.c yaml_file.c)
+CROSS_FLAGS   := -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 $(HARD) -fno-math-errno -fno-trapping-math -fopenmp -pthread -I. -MMD -MP
+$(CROSS)/%.o: %.c
+	@mkdir -p $(@D)
+	@$(CROSS_CC) $(CROSS_FLAGS) -c -o $@ $<
+.PHONY: cross
+cross: $(patsubst %.c,$(CROSS)/%.o,$(CROSS_SOURCES))
+	@echo "$(words $^) sources compiled by $(CROSS_CC)"
+-include $(shell find $(CROSS) -name '*.d' 2>/dev/null)

@@ -166,6 +166,8 @@ void harness_progress(struct harness *h, const struct harness_progress *p) {
     set_real(message, "loss", p->loss);
     set_real(message, "tokens_per_s", p->tokens_per_second);
     set_real(message, "eta_s", p->eta_s);
+    if (p->mfu > 0)
+        set_real(message, "mfu", p->mfu);
     if (p->text)
         json_object_set_new(message, "text", json_string(p->text));
     char *line = json_dumps(message, JSON_COMPACT | JSON_REAL_PRECISION(6));

@@ -51,6 +51,7 @@ void harness_release(struct harness *h);
 struct harness_progress {
     int64_t step, total;
     double loss, tokens_per_second, eta_s;   /* left out where not finite, or below 0 */
+    double mfu;                              /* of the machine's peak, 0..1; left out where 0 */
     const char *text;                        /* one short line, or NULL */
 };
 

@@ -1,4 +1,4 @@
-/* The matrix products: fully connected layers and the tied head; a row of decoding by plain loops. */
+/* The matrix products: fully connected layers and the tied head. */
 #include "jobs/kernels/kernels.h"
 
 #include <stdbool.h>
@@ -47,19 +47,4 @@ void head_forward(float *logits, const float *in, const float *wte, int N, int C
 void head_backward(float *din, float *dwte, const float *dlogits, const float *in, const float *wte, int N, int C, int V) {
     multiply(din, C, rows_of(dlogits, V), rows_of(wte, C), N, C, V, GEMM_ZERO, NULL);
     multiply(dwte, C, transposed(dlogits, V), rows_of(in, C), V, C, N, GEMM_SUM, NULL);
-}
-
-KERNEL_VERSIONS
-static float dot_product(const float *a, const float *b, int count) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int i = 0; i < count; i++)
-        sum += a[i] * b[i];
-    return sum;
-}
-
-void head_decode(float *logits, const float *in, const float *wte, int C, int V) {
-#pragma omp parallel for if ((int64_t)C * V > 8 * PARALLEL_FROM)
-    for (int v = 0; v < V; v++)
-        logits[v] = dot_product(in, wte + (size_t)v * C, C);
 }

@@ -22,6 +22,7 @@ struct gpt_decoder {
     int *blocks, *positions;       /* [sequences, blocks_each], [sequences] */
     float *keys, *values;          /* [layers, blocks_all, CACHE_BLOCK, C] */
     struct cache_row *cache_rows;
+    float **logits;                /* [rows] */
     float *stream, *norm, *qkv, *mixed, *branch, *wide;   /* [rows, ...] */
 };
 
@@ -43,6 +44,7 @@ struct gpt_decoder *gpt_decoder_new(const struct gpt *g, int sequences, int rows
     d->keys = xmalloc(pool * sizeof *d->keys);
     d->values = xmalloc(pool * sizeof *d->values);
     d->cache_rows = xcalloc(N, sizeof *d->cache_rows);
+    d->logits = xcalloc(N, sizeof *d->logits);
     d->stream = xcalloc(N * C, sizeof *d->stream);
     d->norm = xcalloc(N * C, sizeof *d->norm);
     d->qkv = xcalloc(N * 3 * C, sizeof *d->qkv);
@@ -56,7 +58,7 @@ void gpt_decoder_free(struct gpt_decoder *d) {
     if (!d)
         return;
     void *arrays[] = {d->free_blocks, d->blocks, d->positions, d->keys, d->values, d->cache_rows,
-                      d->stream,      d->norm,   d->qkv,       d->mixed, d->branch, d->wide};
+                      d->logits,      d->stream, d->norm,      d->qkv,  d->mixed,  d->branch, d->wide};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         free(arrays[i]);
     free(d);
@@ -135,6 +137,6 @@ void gpt_decode(const struct gpt *g, struct gpt_decoder *d, const struct gpt_row
         decode_block(g, d, layer, count);
     normalize(d, final, final + C, count);
     for (int n = 0; n < count; n++)
-        if (rows[n].logits)
-            head_decode(rows[n].logits, d->norm + (size_t)n * C, g->weights, C, g->config.vocabulary);
+        d->logits[n] = rows[n].logits;
+    head_decode(d->logits, d->norm, g->weights, count, C, g->config.vocabulary);
 }

@@ -80,13 +80,17 @@ static int read_bytes(gzFile file, const char *path, struct idx *idx, struct err
     return got ? error_set(err, ERR_INVALID, "%s goes on after the %" PRId64 " bytes of items that its header says", path, idx->size) : 0;
 }
 
-static int read_idx(struct idx *idx, const char *folder, const char *part, int dimensions, char **path, struct error *err) {
-    *idx = (struct idx){0};
+static gzFile open_idx(const char *folder, const char *part, int dimensions, char **path) {
     *path = xasprintf("%s/%s-%s-idx%d-ubyte.gz", folder, part, dimensions == IMAGE_DIMENSIONS ? "images" : "labels", dimensions);
     char *suffix = *path + strlen(*path) - strlen(".gz");
     if (access(*path, F_OK) != 0)
         *suffix = 0;
-    gzFile file = gzopen(*path, "rb");
+    return gzopen(*path, "rb");
+}
+
+static int read_idx(struct idx *idx, const char *folder, const char *part, int dimensions, char **path, struct error *err) {
+    *idx = (struct idx){0};
+    gzFile file = open_idx(folder, part, dimensions, path);
     if (!file)
         return error_set_errno(err, ERR_IO, "opening %s (with or without .gz)", *path);
     int rc = read_header(file, *path, dimensions, idx, err);
@@ -148,6 +152,17 @@ int images_load(struct images *i, const char *folder, const char *part, int clas
     i->checksum = checksum_add(checksum_add(0, i->pixels, (size_t)images.size), i->labels, (size_t)labels.size);
     measure(i);
     return 0;
+}
+
+int64_t images_bytes(const char *folder, const char *part) {
+    struct idx idx = {0};
+    char *path;
+    gzFile file = open_idx(folder, part, IMAGE_DIMENSIONS, &path);
+    bool known = file && read_header(file, path, IMAGE_DIMENSIONS, &idx, NULL) == 0;
+    if (file)
+        gzclose_r(file);
+    free(path);
+    return known ? idx.size + idx.shape[0] : 0;
 }
 
 int images_check_size(const struct images *i, const char *folder, const struct model_config *c, struct error *err) {

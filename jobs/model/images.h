@@ -23,6 +23,9 @@ struct images {
 int images_load(struct images *i, const char *folder, const char *part, int classes, struct error *err);
 void images_release(struct images *i);
 
+/* What images_load() of the part would hold, by its header; 0 where that can't be read. */
+int64_t images_bytes(const char *folder, const char *part);
+
 /* ERR_INVALID: they aren't of the size that the model takes. folder is for the sentence. */
 int images_check_size(const struct images *i, const char *folder, const struct model_config *c, struct error *err);
 

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 static int load_text(struct dataset *d, const struct model_config *c, const char *const *paths, size_t count, struct error *err) {
     int rc = corpus_load(&d->corpus, paths, count, c->gpt.context, err);
@@ -46,6 +47,17 @@ void dataset_release(struct dataset *d) {
     corpus_release(&d->corpus);
     images_release(&d->train);
     images_release(&d->held);
+}
+
+int64_t dataset_bytes(const struct model_config *c, const char *const *paths, size_t count) {
+    int64_t bytes = 0;
+    struct stat st;
+    for (size_t i = 0; i < count; i++)
+        if (c->kind != MODEL_GPT)
+            bytes += images_bytes(paths[i], "train") + images_bytes(paths[i], "t10k");
+        else if (stat(paths[i], &st) == 0)
+            bytes += st.st_size;
+    return bytes;
 }
 
 void dataset_draw(const struct dataset *d, uint64_t seed, int64_t step, int64_t batch, int64_t index, void *input, int32_t *targets) {

@@ -19,6 +19,8 @@ struct dataset {
 /* Of a GPT files of text or of tokens; of the others one folder with IDX files whose images have the model's size. */
 int dataset_load(struct dataset *d, const struct model_config *c, const char *const *paths, size_t count, struct error *err);
 void dataset_release(struct dataset *d);
+/* What they would hold once loaded, by the sizes of files and their headers; what can't be read counts as 0. */
+int64_t dataset_bytes(const struct model_config *c, const char *const *paths, size_t count);
 
 /* Sample `index` of `batch` of a step: a function of its arguments alone, so that a batch doesn't depend on the number of ranks. */
 void dataset_draw(const struct dataset *d, uint64_t seed, int64_t step, int64_t batch, int64_t index, void *input, int32_t *targets);

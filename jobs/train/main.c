@@ -60,6 +60,12 @@ static int train(const struct train_settings *s, struct harness *h, struct colle
     return rc;
 }
 
+static void print_plan(const struct train_settings *s, int ranks) {
+    trainer_print_plan(s, ranks);
+    puts("\n# the settings, as --config takes them");
+    settings_print(s);
+}
+
 int main(int argc, char **argv) {
     struct train_settings settings;
     struct harness harness;
@@ -71,6 +77,7 @@ int main(int argc, char **argv) {
         return tokenize_main(argc - 1, argv + 1);
     if (settings_parse(&settings, argc, argv, &err) < 0) {
         fprintf(stderr, "muster-train: %s\n", err.text);
+        settings_release(&settings);
         return EXIT_USAGE;
     }
     harness_init(&harness, settings.checkpoint != NULL);
@@ -80,7 +87,8 @@ int main(int argc, char **argv) {
         else if (settings.version)
             puts(muster_version);
         else
-            trainer_print_plan(&settings, harness.world_size);
+            print_plan(&settings, harness.world_size);
+        settings_release(&settings);
         return 0;
     }
     choose_threads(settings.threads);
@@ -96,5 +104,6 @@ int main(int argc, char **argv) {
     if (rc < 0 && group.broken)
         collective_abort(&group, error_exit_code(rc));
     collective_close(&group);
+    settings_release(&settings);
     return rc < 0 ? error_exit_code(rc) : 0;
 }

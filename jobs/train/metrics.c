@@ -1,6 +1,7 @@
 #include "jobs/train/metrics.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -33,9 +34,13 @@ int metrics_open(FILE **file, const char *path, int64_t last_step, struct error 
 }
 
 int metrics_write(FILE *file, const struct metrics *m, struct error *err) {
+    char mfu[32] = "null";
+    if (isfinite(m->mfu))
+        snprintf(mfu, sizeof mfu, "%.4f", m->mfu);
     int n = fprintf(file,
                     "{\"step\":%" PRId64 ",\"loss\":%.6f,\"lr\":%.6g,\"gradient_norm\":%.5g,\"tokens_per_s\":%.1f,\"step_ms\":%.2f,"
-                    "\"wait_ms\":%.2f,\"stall_ms\":%.2f}\n",
-                    m->step, m->loss, m->learning_rate, m->gradient_norm, m->tokens_per_second, m->step_ms, m->wait_ms, m->stall_ms);
+                    "\"wait_ms\":%.2f,\"stall_ms\":%.2f,\"mfu\":%s}\n",
+                    m->step, m->loss, m->learning_rate, m->gradient_norm, m->tokens_per_second, m->step_ms, m->wait_ms, m->stall_ms,
+                    mfu);
     return n > 0 ? 0 : error_set_errno(err, ERR_IO, "writing the metrics");
 }

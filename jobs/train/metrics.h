@@ -13,6 +13,7 @@ struct metrics {
     double loss, learning_rate, gradient_norm, tokens_per_second;
     double step_ms, wait_ms;   /* wait: communication that no computation hid */
     double stall_ms;           /* that checkpoints took from the training since the step before; not part of step_ms */
+    double mfu;                /* the share of all ranks' peak_flops() that tokens_per_second are; 0: not known */
 };
 
 /* Opens (or makes) the file and cuts it after the line of last_step. */

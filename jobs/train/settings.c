@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/options_file.h"
 #include "jobs/collective/tree.h"
 #include "jobs/model/checkpoint.h"
 #include "jobs/train/corpus.h"
@@ -52,9 +53,12 @@ static const struct option_row rows[] = {
      .min = 1, .max = TREE_SHARDS_MAX},
     {"shard-optimizer", 0, OPTION_FLAG, FIELD(shard_optimizer), NULL, "each rank keeps the moments of a part of the parameters (ZeRO-1)"},
     {"allow-inexact", 0, OPTION_FLAG, FIELD(allow_inexact), NULL, "resume an exact training though this machine computes otherwise"},
-    {"dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, "print parameters, memory and operations, and end"},
-    {"help", 'h', OPTION_FLAG, FIELD(help), NULL, "print this"},
-    {"version", 0, OPTION_FLAG, FIELD(version), NULL, "print the version"},
+    {"config", 0, OPTION_TEXT, FIELD(config), "FILE", "settings in YAML, by the names of these options, which go over it",
+     .not_in_file = true},
+    {"dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, "print parameters, memory, operations and all settings, and end",
+     .not_in_file = true},
+    {"help", 'h', OPTION_FLAG, FIELD(help), NULL, "print this", .not_in_file = true},
+    {"version", 0, OPTION_FLAG, FIELD(version), NULL, "print the version", .not_in_file = true},
     {0}};
 
 void settings_help(void) {
@@ -188,32 +192,56 @@ static int take_operands(struct train_settings *s, int first, int argc, char **a
     return 0;
 }
 
-int settings_parse(struct train_settings *s, int argc, char **argv, struct error *err) {
-    *s = (struct train_settings){.model_name = "gpt",
-                                 .learning_rate = NAN,   /* chosen by the model */
-                                 .classes = 10,
-                                 .image_size = 28,
-                                 .layers = 4,
-                                 .heads = 4,
-                                 .channels = 128,
-                                 .context = 64,
-                                 .steps = 1000,
-                                 .warm_up = 50,
-                                 .seed = 1,
-                                 .weight_decay = 0.1,
-                                 .clip = 1.0,
-                                 .collective = "auto",
-                                 .backend = "auto",
-                                 .reduce = "fast",
-                                 .precision = "fp32",
-                                 .checkpoint_every = 100,
-                                 .keep = 2,
-                                 .collective_timeout = 600,
-                                 .log_every = 10};
+static const struct train_settings defaults = {
+    .model_name = "gpt",
+    .learning_rate = NAN,   /* chosen by the model */
+    .classes = 10,
+    .image_size = 28,
+    .layers = 4,
+    .heads = 4,
+    .channels = 128,
+    .context = 64,
+    .steps = 1000,
+    .warm_up = 50,
+    .seed = 1,
+    .weight_decay = 0.1,
+    .clip = 1.0,
+    .collective = "auto",
+    .backend = "auto",
+    .reduce = "fast",
+    .precision = "fp32",
+    .checkpoint_every = 100,
+    .keep = 2,
+    .log_every = 10,
+    .collective_timeout = 600,
+};
+
+/* The words of argv, over what *s has. */
+static int take_arguments(struct train_settings *s, int argc, char **argv, struct error *err) {
     int operands = argc, rc = options_parse(rows, argc, argv, 1, s, &operands, err);
+    return rc == 0 ? take_operands(s, operands, argc, argv, err) : rc;
+}
+
+/* argv is read once for the file's name, and again over what the file says; data that argv names are instead of the file's. */
+static int take_file(struct train_settings *s, int argc, char **argv, struct error *err) {
+    struct train_settings told = *s;
+    *s = defaults;
+    int rc = options_read_file(rows, told.config, s, &s->texts, err);
+    if (told.data.count > 0)
+        s->data.count = 0;
+    return rc == 0 ? take_arguments(s, argc, argv, err) : rc;
+}
+
+int settings_parse(struct train_settings *s, int argc, char **argv, struct error *err) {
+    *s = defaults;
+    int rc = take_arguments(s, argc, argv, err);
     if (rc == 0 && (s->help || s->version))
         return 0;
-    if (rc == 0)
-        rc = take_operands(s, operands, argc, argv, err);
+    if (rc == 0 && s->config)
+        rc = take_file(s, argc, argv, err);
     return rc == 0 ? check(s, err) : rc;
 }
+
+void settings_release(struct train_settings *s) { arena_release(&s->texts); }
+
+void settings_print(const struct train_settings *s) { options_write_file(rows, s, stdout); }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/arena.h"
 #include "common/error.h"
 #include "common/options.h"
 #include "jobs/collective/collective.h"
@@ -24,14 +25,20 @@ struct train_settings {
     int64_t checkpoint_every, keep, eval_every, log_every, threads, collective_timeout;
     bool shard_optimizer, dry_run, help, version, allow_inexact;
 
+    const char *config;             /* a file of the others, which flags go over */
+    struct arena texts;             /* of that file */
+
     struct model_config model;      /* from those above */
     enum collective_kind kind;      /* from collective */
     enum backend_kind where;        /* from backend, and what auto means here */
     enum backend_precision rounding;   /* from precision */
 };
 
-/* Fills *s from its defaults and argv. A file may be named as an operand as well as by --data. */
+/* Fills *s from its defaults, the file of --config, and argv, where the later goes over the earlier. A file of data may be named as an
+ * operand as well as by --data. Release what was parsed, whatever came of it. */
 int settings_parse(struct train_settings *s, int argc, char **argv, struct error *err);
+void settings_release(struct train_settings *s);
+void settings_print(const struct train_settings *s);   /* as a file for --config */
 void settings_help(void);
 
 #endif

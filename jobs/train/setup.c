@@ -6,6 +6,7 @@
 #include "common/xmalloc.h"
 #include "jobs/train/metrics.h"
 #include "jobs/train/optimizer.h"
+#include "jobs/train/peak.h"
 #include "jobs/train/resume.h"
 #include "jobs/train/save.h"
 #include "jobs/train/train.h"
@@ -65,6 +66,14 @@ static void allocate(struct trainer *t) {
     save_init(t);
 }
 
+/* The ranks measure at the same time: those of a node share its memory and its clock. */
+static int measure_peak(struct trainer *t, struct error *err) {
+    int64_t wanted = t->backend->kind == BACKEND_CPU && (t->settings->metrics || t->harness->path);
+    int rc = collective_max(t->group, &wanted, 1, err);
+    t->peak_flops = rc == 0 && wanted ? peak_flops() : 0;
+    return rc == 0 ? collective_sum(t->group, &t->peak_flops, 1, err) : rc;
+}
+
 int trainer_open(struct trainer *t, const struct train_settings *s, struct harness *h, struct collective *group,
                  const struct backend *backend, struct error *err) {
     *t = (struct trainer){.settings = s, .harness = h, .group = group, .backend = backend};
@@ -81,7 +90,7 @@ int trainer_open(struct trainer *t, const struct train_settings *s, struct harne
         rc = collective_agree(group, backend->operations->finish(err), err);   /* the memory that was asked for is there */
     if (rc == 0)
         rc = collective_agree(group, s->metrics && group->rank == 0 ? metrics_open(&t->metrics, s->metrics, t->step, err) : 0, err);
-    return rc;
+    return rc == 0 ? measure_peak(t, err) : rc;
 }
 
 void trainer_close(struct trainer *t) {
@@ -119,15 +128,19 @@ void trainer_print_plan(const struct train_settings *s, int ranks) {
     int64_t moments_bytes = 2 * optimizer_moments(m.count, ranks, s->shard_optimizer) * (int64_t)sizeof(float);
     int64_t state_bytes = (1 + gradients) * array_bytes + moments_bytes;
     int64_t pass_bytes = model_pass_bytes(&m, backend_element(s->where, s->rounding), (int)share);
+    int64_t data_bytes = dataset_bytes(&s->model, s->data.items, s->data.count);
     double flops = model_training_flops(&m);
-    char text[256], state[32], pass[32];
+    char text[256], state[32], pass[32], data[32];
     const char *what = s->model.kind == MODEL_GPT ? "sequence" : "image";
     printf("model             %s\n", model_config_text(&s->model, text, sizeof text));
     print_backend(s);
     printf("parameters        %" PRId64 "\n", m.trained);
-    printf("memory a rank     %s of weights, %s and the optimiser's two moments; %s of activations for %" PRId64 " of %" PRId64 " %ss\n",
+    printf("memory a rank     %" PRId64 " MiB in all: %s of weights, %s and the optimiser's two moments; %s of activations for %" PRId64
+           " of %" PRId64 " %ss; %s of data\n",
+           (state_bytes + pass_bytes + data_bytes + mib - 1) / mib,
            text_size_mib((state_bytes + mib - 1) / mib, state, sizeof state), gradients > 1 ? "gradients" : "gradient",
-           text_size_mib((pass_bytes + mib - 1) / mib, pass, sizeof pass), share, s->batch, what);
+           text_size_mib((pass_bytes + mib - 1) / mib, pass, sizeof pass), share, s->batch, what,
+           text_size_mib((data_bytes + mib - 1) / mib, data, sizeof data));
     if (s->checkpoint)
         printf("memory of rank 0  %s more, for the copy that is written as a checkpoint while the training goes on\n",
                text_size_mib((save_bytes(&m) + mib - 1) / mib, state, sizeof state));

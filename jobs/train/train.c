@@ -77,6 +77,7 @@ static int run_step(struct trainer *t, struct metrics *m, int64_t *request, stru
     t->stall_ms = 0;
     t->step_ms = t->step_ms > 0 ? 0.9 * t->step_ms + 0.1 * m->step_ms : m->step_ms;
     m->tokens_per_second = (double)(t->settings->batch * t->data.targets) * 1e3 / t->step_ms;
+    m->mfu = t->peak_flops > 0 ? model_training_flops(&t->model) * (double)t->settings->batch * 1e3 / t->step_ms / t->peak_flops : NAN;
     return 0;
 }
 
@@ -89,7 +90,8 @@ static void tell_step(struct trainer *t, const struct metrics *m) {
                                                             .total = s->steps,
                                                             .loss = m->loss,
                                                             .tokens_per_second = m->tokens_per_second,
-                                                            .eta_s = eta_s});
+                                                            .eta_s = eta_s,
+                                                            .mfu = m->mfu});
     struct error err;
     if (t->metrics && metrics_write(t->metrics, m, &err) < 0) {
         fprintf(stderr, "warning: %s; training goes on without metrics\n", err.text);
@@ -181,7 +183,7 @@ static int between_steps(struct trainer *t, int64_t request, struct error *err) 
 
 int trainer_run(struct trainer *t, struct error *err) {
     while (t->step < t->settings->steps && !t->yielded) {
-        struct metrics m;
+        struct metrics m = {0};
         int64_t request = 0;
         int rc = run_step(t, &m, &request, err);
         if (rc < 0)

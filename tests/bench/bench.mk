@@ -1,5 +1,5 @@
 # Benchmarks, next to the machine's own limits. `make bench-control` measures the scheduler and the worker, `make bench-policy` the pure
-# decisions alone, `make bench-compute` training on CPUs.
+# decisions alone, `make bench-compute` training on CPUs, `make bench-peers` the same work beside PyTorch.
 
 BENCH := $(B)/bench
 
@@ -29,13 +29,23 @@ $(BENCH)/bench_compute: $(addprefix $(OBJ)/tests/bench/,bench_compute.o bench_li
 	$(call link,$(COMMON_LIBS) $(JOBS_LIBS) $(BLAS_LIBS))
 $(OBJ)/tests/bench/bench_compute.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
 
-.PHONY: bench bench-control bench-policy bench-compute
+$(BENCH)/bench_decode: $(addprefix $(OBJ)/tests/bench/,bench_decode.o bench_limits.o bench_numbers.o) $(call layer,jobs/model) \
+                       $(call layer,jobs/kernels) $(call layer,common)
+	$(call link,$(COMMON_LIBS) $(JOBS_LIBS))
+$(OBJ)/tests/bench/bench_decode.o: CFLAGS += -fopenmp
+
+.PHONY: bench bench-control bench-policy bench-compute bench-peers
 bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd muster-worker muster muster-train)
 	@BIN=$(BIN) tests/bench/control $(BENCH)/bench_control $(BENCH)/stamp
 	@BIN=$(BIN) tests/bench/reclaim.py $(BENCH)/stamp
+	@BIN=$(BIN) tests/bench/gang.py $(BENCH)/stamp
 bench-policy: $(BENCH)/bench_policy
 	@$(BENCH)/bench_policy
-bench-compute: $(BENCH)/bench_compute $(BENCH)/bench_cnn
+bench-compute: $(addprefix $(BENCH)/,bench_compute bench_cnn bench_decode) $(BIN)/muster-train
 	@$(BENCH)/bench_compute
 	@$(BENCH)/bench_cnn
+	@$(BENCH)/bench_decode
+	@BIN=$(BIN) tests/bench/memory.py
+bench-peers: $(BIN)/muster-train
+	@BIN=$(BIN) tests/bench/peers.py
 bench: bench-control bench-policy bench-compute

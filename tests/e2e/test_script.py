@@ -143,6 +143,7 @@ def the_example_trains_and_resumes(c):
         c.write("train.sh", f.read(), mode=0o644)
     job = c.submit("--grace", "30s", "train.sh", "--steps", 120, "--threads", 1)
     wait_for(lambda: (c.show(job)["progress"] or {}).get("step", 0) > 5, 60, "the training goes on")
+    check(c.show(job)["progress"]["values"]["mfu"] > 0, "the share of the machine's peak is told")
     c.muster("requeue", job)
     c.muster("wait", job, timeout=120)
     row = c.show(job)

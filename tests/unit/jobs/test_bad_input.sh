@@ -39,8 +39,30 @@ expect 2 "has 9 bytes; a context of 32 needs at least 330" train "$work/short"
 expect 1 "try a lower --lr than 1e+30" train "$work/text" --lr 1e30 --steps 20
 expect 2 "submit it with --launcher mpirun" env WORLD_SIZE=4 RANK=1 "$bin/muster-train" "$work/text"
 expect 0 "parameters" train --dry-run
+head -c 5000000 /dev/zero >"$work/zeros"
+expect 0 "; 5 MiB of data" train --dry-run "$work/zeros"
 expect 0 "memory of rank 0  1 MiB more, for the copy" train --dry-run --checkpoint "$work/model"
 expect 2 "--keep" train "$work/text" --keep 1
+
+# A file of settings: flags go over it, what it says wrongly has a place, and --dry-run prints one that says the same.
+printf 'model: gpt\nsteps: 7\ndata: [%s/none]\nlog_every: 1\n' "$work" >"$work/config.yaml"
+expect 2 "$work/config.yaml:4:1: log_every: no such setting (did you mean log-every?)" train --config "$work/config.yaml"
+printf 'model: gpt\nsteps: 7\ndata: [%s/none]\n' "$work" >"$work/config.yaml"
+expect 1 "opening the text $work/none: No such file" train --config "$work/config.yaml"
+expect 0 "step 7/7" train "$work/text" --config "$work/config.yaml"
+expect 0 "step 2/2" train --config "$work/config.yaml" --steps 2 --data "$work/text"
+sed 's/^steps: 7/steps: many/' "$work/config.yaml" >"$work/wrong.yaml"
+expect 2 "$work/wrong.yaml:2:8: steps: " train --config "$work/wrong.yaml"
+expect 2 "$work/missing.yaml: can't be read" train --config "$work/missing.yaml"
+settings() { "$bin/muster-train" --dry-run "$@" | sed -n '/^# the settings/,$p'; }
+settings --config "$work/config.yaml" --lr 0.1 --reduce exact >"$work/once.yaml"
+settings --config "$work/once.yaml" >"$work/again.yaml"
+if [ "$(wc -l <"$work/once.yaml")" -gt 20 ] && cmp "$work/once.yaml" "$work/again.yaml"; then
+    echo "ok - --dry-run prints the settings as a file that says the same"
+else
+    echo "not ok - the settings that --dry-run prints are not those that it was given"
+    bad=1
+fi
 
 expect 0 "checkpoint of step 20 written" train "$work/text" --steps 20 --checkpoint "$work/model" --checkpoint-every 10
 expect 5 "is of a GPT of 1 layers" train "$work/text" --steps 20 --checkpoint "$work/model" --heads 2

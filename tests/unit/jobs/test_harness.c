@@ -62,10 +62,11 @@ static void knows_its_rank(void **state) {
 }
 
 static void progress_is_a_line_of_json(void **state) {
-    struct harness_progress p = {.step = 12, .total = 100, .loss = 2.5, .tokens_per_second = 1e4, .eta_s = -1, .text = "a\nb"};
+    struct harness_progress p = {.step = 12, .total = 100, .loss = 2.5, .tokens_per_second = 1e4, .eta_s = -1, .mfu = 0.5,
+                                  .text = "a\nb"};
     harness_progress(&h, &p);
     assert_string_equal(heard(), "{\"type\":\"progress\",\"step\":12,\"total\":100,\"loss\":2.5,\"tokens_per_s\":10000.0,"
-                                 "\"text\":\"a\\nb\"}");
+                                 "\"mfu\":0.5,\"text\":\"a\\nb\"}");
 }
 
 static void what_is_not_a_number_is_left_out(void **state) {

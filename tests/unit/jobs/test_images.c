@@ -61,6 +61,8 @@ static void images_are_read_and_normalised(void **state) {
     assert_int_equal(i.count, IMAGES);
     assert_int_equal(i.height, SIDE_Y);
     assert_int_equal(i.width, SIDE_X);
+    assert_int_equal(images_bytes(folder, "train"), IMAGES * PIXELS + IMAGES);
+    assert_int_equal(images_bytes(folder, "t10k"), 0);
     double sum = 0, squares = 0;
     for (int n = 0; n < IMAGES; n++) {
         float pixels[PIXELS];

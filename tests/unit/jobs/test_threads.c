@@ -60,7 +60,7 @@ static void run_bf16(struct outputs *o) {
 
 static void run_decode(struct outputs *o) {
     float *in = fill(K * 4, 8), *wte = fill(4 * K * M, 9);
-    head_decode(output(o, 0, M), in, wte, 4 * K, M);
+    head_decode(&(float *){output(o, 0, M)}, in, wte, 1, 4 * K, M);
     release(in, wte, NULL, NULL);
 }
 

@@ -2,11 +2,13 @@
 #include "tests/unit/unit.h"
 
 #include <math.h>
+#include <omp.h>
 #include <unistd.h>
 
 #include "jobs/train/bigram.h"
 #include "jobs/train/corpus.h"
 #include "jobs/train/metrics.h"
+#include "jobs/train/peak.h"
 #include "jobs/train/settings.h"
 
 static char path[64];
@@ -143,6 +145,17 @@ static void metrics_are_cut_at_the_resumed_step(void **state) {
     assert_int_equal(lines_after_reopening(0), 0);
 }
 
+/* Between a slow core without vectors and what no CPU reaches; each thread adds its own. */
+static void the_peak_is_a_plausible_one(void **state) {
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    double peak = peak_flops();
+    assert_true(peak > 5e7 && peak < 1e13);
+    omp_set_num_threads(8);
+    assert_true(peak_flops() > 1.5 * peak);
+    omp_set_num_threads(threads);
+}
+
 static int parse(struct error *err, const char *a, const char *b) {
     struct train_settings s;
     char *argv[] = {"muster-train", "text", (char *)a, (char *)b, NULL};
@@ -172,6 +185,7 @@ int main(void) {
         TEST(a_short_text_is_refused_with_numbers),
         TEST(the_bigram_finds_what_is_there),
         TEST(metrics_are_cut_at_the_resumed_step),
+        cmocka_unit_test(the_peak_is_a_plausible_one),
         cmocka_unit_test(settings_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
