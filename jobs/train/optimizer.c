@@ -142,13 +142,14 @@ int optimizer_step(struct trainer *t, double gradient_norm, double learning_rate
                       .epsilon = 1e-8f,
                       .gradient_scale = gradient_norm > s->clip ? (float)(s->clip / gradient_norm) : 1.0f,
                       .step = t->step + 1};
+    float *weights = t->model.weights;
     int64_t end = smaller(t->own_first + t->own_count, t->model.trained);
     for (int i = 0; i < model_tensor_count(&t->model); i++) {
         struct model_tensor k = model_tensor_at(&t->model, i);
         int64_t at = larger(k.at, t->own_first), count = smaller(k.at + k.count, end) - at, own_at = at - t->own_first;
         a.weight_decay = k.dimensions > 1 ? (float)s->weight_decay : 0;
         if (count > 0)
-            t->backend->operations->adamw_step(t->model.weights + at, t->momentum + own_at, t->variance + own_at, t->gradient + at, count, &a);
+            t->backend->operations->adamw_step(weights + at, t->momentum + own_at, t->variance + own_at, t->gradient + at, count, &a);
     }
     model_update_statistics(&t->model, t->gradient);
     return is_sharded(t) ? exchange_weights(t, err) : 0;

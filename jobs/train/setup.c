@@ -4,9 +4,9 @@
 
 #include "common/text.h"
 #include "common/xmalloc.h"
+#include "jobs/backend/peak.h"
 #include "jobs/train/metrics.h"
 #include "jobs/train/optimizer.h"
-#include "jobs/train/peak.h"
 #include "jobs/train/resume.h"
 #include "jobs/train/save.h"
 #include "jobs/train/train.h"

@@ -8,7 +8,7 @@
 #include "jobs/train/bigram.h"
 #include "jobs/train/corpus.h"
 #include "jobs/train/metrics.h"
-#include "jobs/train/peak.h"
+#include "jobs/backend/peak.h"
 #include "jobs/train/settings.h"
 
 static char path[64];

@@ -1,4 +1,4 @@
-#include "jobs/train/peak.h"
+#include "jobs/backend/peak.h"
 
 #include <stdlib.h>
 #include <time.h>
