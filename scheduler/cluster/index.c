@@ -179,7 +179,8 @@ static struct slots class_slots(const struct cluster_index *x) {
     return (struct slots){x->classes ? &x->classes->slot : NULL, sizeof *x->classes};
 }
 
-static int32_t class_new(struct cluster_index *x, const struct demand *d) {
+static int32_t class_new(struct cluster *c, const struct demand *d) {
+    struct cluster_index *x = &c->index;
     int32_t at = table_pop_free(&x->class_table, class_slots(x));
     if (at < 0) {
         size_t capacity = (size_t)x->class_capacity;
@@ -197,6 +198,7 @@ static int32_t class_new(struct cluster_index *x, const struct demand *d) {
                                         .policy = (int8_t)d->policy, .is_gang = d->gpus_min > 1, .is_fixed = !d->preemptible,
                                         .is_new = true, .searched_ms = INT64_MIN, .ahead_ms = INT64_MIN};
     x->classes[at].reason = (struct wait_reason){.code = WAIT_NONE, .queue = -1};
+    c->queues[d->queue].wait_classes++;
     return at;
 }
 
@@ -242,7 +244,7 @@ static void class_count_job(struct cluster_index *x, int32_t at, const struct jo
     b->jobs += sign;
     b->placed += sign * j->is_placed;
     b->gpus += j->is_placed ? 0 : sign * j->gpus_asked;
-    b->first_job = k->line_count == 1 && !b->placed ? job_place(k->lines[0].jobs.items[0]) : 0;
+    b->first_job = k->line_count == 1 && !b->placed ? k->lines[0].first : 0;
     b->first_account = k->line_count == 1 ? k->lines[0].account : 0;
 }
 
@@ -251,24 +253,31 @@ static void class_enter(struct cluster *c, struct job *j) {
     struct demand d = job_demand(c, j);
     int32_t at = table_find(&x->class_table, class_slots(x), &d);
     if (at < 0)
-        at = class_new(x, &d);
-    list_insert(&line_of(&x->classes[at], line_account(&x->classes[at], j))->jobs, j, BY_PLACE);
+        at = class_new(c, &d);
+    struct wait_line *line = line_of(&x->classes[at], line_account(&x->classes[at], j));
+    list_insert(&line->jobs, j, BY_PLACE);
+    line->first = job_place(line->jobs.items[0]);
     class_count_job(x, at, j, 1);
     j->wait_class = at;
     x->fresh |= x->briefs[at].tried != x->gain;
 }
 
-static void class_leave(struct cluster_index *x, struct job *j) {
+static void class_leave(struct cluster *c, struct job *j) {
+    struct cluster_index *x = &c->index;
     int32_t at = j->wait_class;
     struct wait_class *k = &x->classes[at];
-    int32_t line = line_position(k, line_account(k, j));
+    int32_t at_line = line_position(k, line_account(k, j));
+    struct wait_line *line = &k->lines[at_line];
     j->wait_class = -1;
-    list_remove(&k->lines[line].jobs, j, BY_PLACE);
-    if (!k->lines[line].jobs.count)
-        line_remove(k, line);
+    list_remove(&line->jobs, j, BY_PLACE);
+    if (line->jobs.count)
+        line->first = job_place(line->jobs.items[0]);
+    else
+        line_remove(k, at_line);
     class_count_job(x, at, j, -1);
     if (k->line_count)
         return;
+    c->queues[x->briefs[at].queue].wait_classes--;
     shape_leave(x, x->briefs[at].shape);
     table_take_out(&x->class_table, class_slots(x), at);
 }
@@ -404,7 +413,7 @@ static void update(struct cluster *c, struct job *j, bool just_moves, int64_t no
     if (listing == j->listed)
         return;
     if (j->listed == LISTED_READY)
-        class_leave(x, j);
+        class_leave(c, j);
     else if (list_of(x, j->listed))
         job_list_remove(list_of(x, j->listed), j);
     if (j->listed == LISTED_LIVE)
@@ -494,13 +503,12 @@ static void change_account(struct cluster *c, struct job *j, int64_t now_ms) {
 /* Jobs whose demand is not that of their class any more change it: the last first out, the first first in, which is cheap in a sorted
  * list. */
 void index_queues(struct cluster *c, int64_t now_ms) {
-    struct cluster_index *x = &c->index;
     int32_t *moving = xmalloc(((size_t)c->job_count + 1) * sizeof *moving), count = 0;
     note_limits(c);
     for (int32_t i = c->job_count - 1; i >= 0; i--) {
         struct job *j = c->jobs[i];
         if (!index_is_in_class(c, j)) {
-            class_leave(x, j);
+            class_leave(c, j);
             moving[count++] = i;
         }
         if (c->accounts[j->account].queue != j->queue)
@@ -595,6 +603,7 @@ void cluster_reindex(struct cluster *c) {
         memset(c->queues[i].used_by_type, 0, sizeof c->queues[i].used_by_type);
         c->queues[i].jobs = 0;
         c->queues[i].gpus_waiting = 0;
+        c->queues[i].wait_classes = 0;
     }
     for (int32_t i = 0; i < c->account_count; i++)
         c->accounts[i].gpus_used = 0;

@@ -287,8 +287,8 @@ static const enum look *look_at_classes(struct pass *p) {
     struct looking at = {.looks = arena_array(p->arena, count, sizeof *at.looks),
                          .may_fit = arena_array(p->arena, (size_t)x->wait_shape_count, sizeof *at.may_fit),
                          .under_limits = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *at.under_limits),
-                         .searches.items = arena_array(p->arena, count, sizeof *at.searches.items),
-                         .ahead.items = arena_array(p->arena, count, sizeof *at.ahead.items)};
+                         .searches.items = arena_raw(p->arena, count, sizeof *at.searches.items),
+                         .ahead.items = arena_raw(p->arena, count, sizeof *at.ahead.items)};
     look_at_limits(p, at.under_limits);
     for (int32_t i = 0; i < x->wait_shape_count; i++)
         at.may_fit[i] = x->wait_shapes[i].classes && place_may_fit(&p->room.index, &p->bounds, &x->wait_shapes[i].slot.demand);

@@ -86,7 +86,7 @@ void standings_open(struct standings *s, const struct cluster *c, const struct s
                             .shares = shares,
                             .min_runtime_ms = c->index.min_runtime_ms,
                             .count = count,
-                            .runners = arena_array(arena, (size_t)count, sizeof *s->runners),
+                            .runners = arena_raw(arena, (size_t)count, sizeof *s->runners),
                             .first_of_queue = arena_array(arena, (size_t)c->queue_count, sizeof *s->first_of_queue),
                             .offers = arena_array(arena, (size_t)c->queue_count, sizeof *s->offers),
                             .versions = arena_array(arena, (size_t)c->queue_count, sizeof *s->versions)};
