@@ -320,6 +320,7 @@ struct live_brief {
     int64_t saved_ms;           /* when its work was last saved, or it started; -1 */
     int64_t attained_gpu_ms;    /* before this attempt */
     int32_t queue, priority, gpus, gpus_min;
+    uint32_t gpu_types;         /* bit t: of its nodes, some have GPUs of type t */
     bool preemptible, stopping, unknown;
 };
 

@@ -309,10 +309,18 @@ static int32_t run_position(const struct cluster_index *x, int64_t lease) {
     return low;
 }
 
-static void run_fill(struct live_brief *r, struct job *j) {
+static uint32_t types_of(const struct cluster *c, const struct placement *p) {
+    uint32_t types = 0;
+    for (int32_t i = 0; i < p->task_count; i++)
+        types |= 1u << c->shapes[c->nodes[p->tasks[i].node].shape].gpu_type;
+    return types;
+}
+
+static void run_fill(const struct cluster *c, struct live_brief *r, struct job *j) {
     *r = (struct live_brief){.job = j, .lease = j->lease, .start_ms = j->start_ms,
                       .saved_ms = j->checkpoint_ms > j->start_ms ? j->checkpoint_ms : j->start_ms, .attained_gpu_ms = j->attained_gpu_ms,
                       .queue = j->queue, .priority = j->priority, .gpus = placement_gpus(&j->placement), .gpus_min = j->gpus_min,
+                      .gpu_types = types_of(c, &j->placement),
                       .preemptible = j->preemptible, .stopping = j->state == JOB_STOPPING, .unknown = j->state == JOB_UNKNOWN};
     j->is_stale = false;
 }
@@ -322,14 +330,15 @@ static void count_elastic(struct cluster_index *x, const struct live_brief *r, i
     x->small_runs += r->gpus < r->job->gpus ? sign : 0;
 }
 
-static void run_insert(struct cluster_index *x, struct job *j) {
+static void run_insert(struct cluster *c, struct job *j) {
+    struct cluster_index *x = &c->index;
     size_t capacity = (size_t)x->run_capacity;
     x->runs = xgrow(x->runs, &capacity, (size_t)x->run_count + 1, sizeof *x->runs);
     x->run_capacity = (int32_t)capacity;
     int32_t at = run_position(x, j->lease);
     memmove(x->runs + at + 1, x->runs + at, (size_t)(x->run_count - at) * sizeof *x->runs);
     x->run_count++;
-    run_fill(&x->runs[at], j);
+    run_fill(c, &x->runs[at], j);
     count_elastic(x, &x->runs[at], 1);
 }
 
@@ -357,7 +366,7 @@ void index_refresh(struct cluster *c) {
     for (int32_t i = 0; i < x->stale_count; i++) {
         int32_t at = run_position(x, x->stale_runs[i]);
         if (at < x->run_count && x->runs[at].lease == x->stale_runs[i])
-            run_fill(&x->runs[at], x->runs[at].job);
+            run_fill(c, &x->runs[at], x->runs[at].job);
     }
     x->stale_count = 0;
 }
@@ -420,7 +429,7 @@ static void update(struct cluster *c, struct job *j, bool just_moves, int64_t no
         run_remove(x, j);
     j->listed = listing;
     if (listing == LISTED_LIVE)
-        run_insert(x, j);
+        run_insert(c, j);
     if (listing == LISTED_READY)
         class_enter(c, j);
     else if (list_of(x, listing))
