@@ -126,7 +126,7 @@ static int choose_model(struct train_settings *s, struct error *err) {
     else
         rc = s->model.kind == MODEL_CNN ? choose_cnn(s, &s->model.cnn, err) : choose_mlp(s, &s->model.mlp, err);
     s->batch = s->batch ? s->batch : gpt ? 16 : 64;
-    s->learning_rate = s->learning_rate != 0 ? s->learning_rate : gpt ? 0.003 : 0.001;
+    s->learning_rate = isnan(s->learning_rate) ? gpt ? 0.003 : 0.001 : s->learning_rate;
     return rc == 0 ? model_config_check(&s->model, err) : rc;
 }
 
@@ -169,6 +169,7 @@ static int take_operands(struct train_settings *s, int first, int argc, char **a
 
 int settings_parse(struct train_settings *s, int argc, char **argv, struct error *err) {
     *s = (struct train_settings){.model_name = "gpt",
+                                 .learning_rate = NAN,   /* chosen by the model */
                                  .classes = 10,
                                  .image_size = 28,
                                  .layers = 4,
