@@ -32,7 +32,8 @@ enum { WORLDS = 700 };
 #else
 enum { WORLDS = 4000 };
 #endif
-enum { LARGE_WORLDS = 60, SMALL = 4, RUNNERS_MAX = 10, NODES_MAX = 400, SPAN_MAX = 6, QUEUES = 4, MINUTE_MS = 60000, LARGE_SIZE = 8, ROUNDS = 100 };
+enum { LARGE_WORLDS = 60, SMALL = 4, RUNNERS_MAX = 10, NODES_MAX = 400, SPAN_MAX = 6, QUEUES = 4, MINUTE_MS = 60000, LARGE_SIZE = 8 };
+enum { ROUNDS = 100 };
 
 static const char *const queues[QUEUES] = {"a", "a/x", "b", "c"};
 static const int64_t GUARANTEED_LAST = INT64_C(1) << 40;   /* more than any price here */
