@@ -26,19 +26,19 @@ static struct arena_block *block_with_room(struct arena *a, size_t size) {
     return a->current = *link;
 }
 
-void *arena_alloc(struct arena *a, size_t size) {
-    size = (size + 15) & ~(size_t)15;
-    struct arena_block *block = block_with_room(a, size);
-    void *p = block->bytes + block->used;
-    block->used += size;
-    return memset(p, 0, size);
-}
-
-void *arena_array(struct arena *a, size_t count, size_t size) {
+void *arena_raw(struct arena *a, size_t count, size_t size) {
     if (size && count > SIZE_MAX / 2 / size)
         abort();
-    return arena_alloc(a, count * size);
+    size_t bytes = (count * size + 15) & ~(size_t)15;
+    struct arena_block *block = block_with_room(a, bytes);
+    void *p = block->bytes + block->used;
+    block->used += bytes;
+    return p;
 }
+
+void *arena_array(struct arena *a, size_t count, size_t size) { return memset(arena_raw(a, count, size), 0, count * size); }
+
+void *arena_alloc(struct arena *a, size_t size) { return arena_array(a, 1, size); }
 
 char *arena_copy(struct arena *a, const void *from, size_t length) {
     char *p = arena_alloc(a, length + 1);

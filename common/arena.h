@@ -11,6 +11,7 @@ struct arena {
 
 void *arena_alloc(struct arena *a, size_t size);    /* zeroed, aligned to 16 */
 void *arena_array(struct arena *a, size_t count, size_t size);
+void *arena_raw(struct arena *a, size_t count, size_t size);   /* an array that is not zeroed */
 char *arena_copy(struct arena *a, const void *from, size_t length);   /* with a terminating NUL after it */
 void arena_reset(struct arena *a);     /* keeps its blocks for the next use */
 void arena_release(struct arena *a);

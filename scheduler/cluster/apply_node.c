@@ -144,6 +144,13 @@ static void recover_unknown(struct cluster *c, int32_t node, int64_t now_ms) {
     }
 }
 
+/* Of some that run there a task has ended. */
+static void touch_jobs(struct cluster *c, int32_t node) {
+    for (int32_t i = 0; i < c->index.live.count; i++)
+        if (job_task_on(c->index.live.items[i], node))
+            index_touch(c, c->index.live.items[i]);
+}
+
 int apply_node_up(struct cluster *c, const struct event *e, int64_t now_ms, struct error *err) {
     const struct inventory *v = &e->inventory;
     const char *name = e->node && *e->node ? e->node : text_or_empty(v->name), *boot_id = text_or_empty(e->boot_id);
@@ -185,6 +192,8 @@ int apply_node_up(struct cluster *c, const struct event *e, int64_t now_ms, stru
     text_copy(n->boot_id, sizeof n->boot_id, boot_id);
     text_copy(n->features, sizeof n->features, text_or_empty(v->features));
     node_filters_update(c, node);
+    if (reshaped)
+        touch_jobs(c, node);
     recover_unknown(c, node, now_ms);
     index_gain(c);
     return 0;

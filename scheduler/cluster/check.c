@@ -13,7 +13,7 @@
 struct sums {
     uint32_t *gpus;
     int64_t *cpus, *memory_mib, *queue_gpus, *queue_fixed, (*queue_types)[GPU_TYPES_MAX], *queue_waiting, *account_gpus;
-    int32_t *queue_jobs;
+    int32_t *queue_jobs, *queue_classes;
 };
 
 static int check_task(const struct cluster *c, const struct job *j, const struct task *t, struct sums *s, struct error *err) {
@@ -199,12 +199,15 @@ static int check_reservations(const struct cluster *c, struct error *err) {
 }
 
 /* Each job is in the list that its facts say. */
-static int check_index(const struct cluster *c, struct error *err) {
+static int check_index(const struct cluster *c, const struct sums *s, struct error *err) {
     int32_t ready = 0, listed = c->index.live.count + c->index.cooling.count + c->index.after.count + c->index.ended.count, nowhere = 0;
     for (int32_t i = 0; i < c->index.class_count; i++) {
         const struct wait_class *k = &c->index.classes[i];
         int32_t jobs = 0, placed = 0;
         int64_t gpus = 0;
+        for (int32_t line = 0; line < k->line_count; line++)
+            if (k->lines[line].first != job_place(k->lines[line].jobs.items[0]))
+                return BREACH("a line of waiting jobs begins at %lld, not where its first stands", (long long)k->lines[line].first);
         for (int32_t line = 0; line < k->line_count; line++)
             for (int32_t n = 0; n < k->lines[line].jobs.count; n++, jobs++) {
                 const struct job *j = k->lines[line].jobs.items[n];
@@ -212,12 +215,17 @@ static int check_index(const struct cluster *c, struct error *err) {
                 gpus += j->is_placed ? 0 : (int64_t)array_startable(j) * j->gpus_min;
             }
         const struct wait_brief *b = &c->index.briefs[i];
-        if (jobs != b->jobs || placed != b->placed || (b->first_job && b->first_job != job_place(k->lines[0].jobs.items[0])))
+        s->queue_classes[b->queue] += jobs > 0;
+        if (jobs != b->jobs || placed != b->placed || (b->first_job && b->first_job != k->lines[0].first))
             return BREACH("a class of waiting jobs has %d, %d of them placed, and counts %d and %d", jobs, placed, b->jobs, b->placed);
         if (gpus != b->gpus)
             return BREACH("a class of waiting jobs asks for %lld GPUs, and counts %lld", (long long)gpus, (long long)b->gpus);
         ready += jobs;
     }
+    for (int32_t q = 0; q < c->queue_count; q++)
+        if (c->queues[q].wait_classes != s->queue_classes[q])
+            return BREACH("queue %s has %d classes of waiting jobs, and counts %d", c->queues[q].name, s->queue_classes[q],
+                          c->queues[q].wait_classes);
     for (int32_t i = 0; i < c->job_count; i++) {
         const struct job *j = c->jobs[i];
         bool live = job_state_holds_gpus((int)j->state), final = job_state_is_final((int)j->state);
@@ -279,7 +287,7 @@ int cluster_check(const struct cluster *c, struct error *err) {
                      xcalloc(queues, sizeof *s.queue_gpus), xcalloc(queues, sizeof *s.queue_fixed),
                      xcalloc(queues, sizeof *s.queue_types), xcalloc(queues, sizeof *s.queue_waiting),
                      xcalloc(accounts, sizeof *s.account_gpus),
-                     xcalloc(queues, sizeof *s.queue_jobs)};
+                     xcalloc(queues, sizeof *s.queue_jobs), xcalloc(queues, sizeof *s.queue_classes)};
     int rc = check_order(c, err);
     for (int32_t i = 0; i < c->job_count && !rc; i++)
         rc = check_job(c, c->jobs[i], &s, err);
@@ -290,7 +298,7 @@ int cluster_check(const struct cluster *c, struct error *err) {
     if (!rc)
         rc = check_reservations(c, err);
     if (!rc)
-        rc = check_index(c, err);
+        rc = check_index(c, &s, err);
     if (!rc)
         rc = check_filters(c, err);
     if (!rc)
@@ -304,5 +312,6 @@ int cluster_check(const struct cluster *c, struct error *err) {
     free(s.queue_waiting);
     free(s.account_gpus);
     free(s.queue_jobs);
+    free(s.queue_classes);
     return rc;
 }

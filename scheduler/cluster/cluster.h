@@ -223,6 +223,7 @@ struct queue {
     int64_t gpus_fixed;         /* of them, held by jobs that can't be stopped */
     struct usage usage;         /* with its children */
     int64_t gpus_waiting;       /* index: asked for, at the least, by its own jobs that are ready or cooling down */
+    int32_t wait_classes;       /* index: of its own ready jobs */
     bool saturated;             /* index: it asked for more than its share at the last decision: yet more changes nobody's share */
     bool draining;              /* over a limit on purpose: its jobs end, none starts */
     bool evicting;              /* ... and are stopped until it is not over any more */
@@ -269,7 +270,11 @@ struct demand {
 };
 
 /* Of one user (where the queue's policy is not fair: of all, under account 0); ready to start: no dependency left, not cooling down. */
-struct wait_line { int32_t account; struct job_list jobs; };
+struct wait_line {
+    int32_t account;
+    struct job_list jobs;
+    int64_t first;              /* the place of the first of them */
+};
 
 /* A slot of a table by demand. */
 struct demand_slot { struct demand demand; int32_t next; };   /* next: of its bucket, or of the free ones; -1 */
@@ -315,6 +320,7 @@ struct live_brief {
     int64_t saved_ms;           /* when its work was last saved, or it started; -1 */
     int64_t attained_gpu_ms;    /* before this attempt */
     int32_t queue, priority, gpus, gpus_min;
+    uint32_t gpu_types;         /* bit t: of its nodes, some have GPUs of type t */
     bool preemptible, stopping, unknown;
 };
 

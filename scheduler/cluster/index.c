@@ -179,7 +179,8 @@ static struct slots class_slots(const struct cluster_index *x) {
     return (struct slots){x->classes ? &x->classes->slot : NULL, sizeof *x->classes};
 }
 
-static int32_t class_new(struct cluster_index *x, const struct demand *d) {
+static int32_t class_new(struct cluster *c, const struct demand *d) {
+    struct cluster_index *x = &c->index;
     int32_t at = table_pop_free(&x->class_table, class_slots(x));
     if (at < 0) {
         size_t capacity = (size_t)x->class_capacity;
@@ -197,6 +198,7 @@ static int32_t class_new(struct cluster_index *x, const struct demand *d) {
                                         .policy = (int8_t)d->policy, .is_gang = d->gpus_min > 1, .is_fixed = !d->preemptible,
                                         .is_new = true, .searched_ms = INT64_MIN, .ahead_ms = INT64_MIN};
     x->classes[at].reason = (struct wait_reason){.code = WAIT_NONE, .queue = -1};
+    c->queues[d->queue].wait_classes++;
     return at;
 }
 
@@ -242,7 +244,7 @@ static void class_count_job(struct cluster_index *x, int32_t at, const struct jo
     b->jobs += sign;
     b->placed += sign * j->is_placed;
     b->gpus += j->is_placed ? 0 : sign * j->gpus_asked;
-    b->first_job = k->line_count == 1 && !b->placed ? job_place(k->lines[0].jobs.items[0]) : 0;
+    b->first_job = k->line_count == 1 && !b->placed ? k->lines[0].first : 0;
     b->first_account = k->line_count == 1 ? k->lines[0].account : 0;
 }
 
@@ -251,24 +253,31 @@ static void class_enter(struct cluster *c, struct job *j) {
     struct demand d = job_demand(c, j);
     int32_t at = table_find(&x->class_table, class_slots(x), &d);
     if (at < 0)
-        at = class_new(x, &d);
-    list_insert(&line_of(&x->classes[at], line_account(&x->classes[at], j))->jobs, j, BY_PLACE);
+        at = class_new(c, &d);
+    struct wait_line *line = line_of(&x->classes[at], line_account(&x->classes[at], j));
+    list_insert(&line->jobs, j, BY_PLACE);
+    line->first = job_place(line->jobs.items[0]);
     class_count_job(x, at, j, 1);
     j->wait_class = at;
     x->fresh |= x->briefs[at].tried != x->gain;
 }
 
-static void class_leave(struct cluster_index *x, struct job *j) {
+static void class_leave(struct cluster *c, struct job *j) {
+    struct cluster_index *x = &c->index;
     int32_t at = j->wait_class;
     struct wait_class *k = &x->classes[at];
-    int32_t line = line_position(k, line_account(k, j));
+    int32_t at_line = line_position(k, line_account(k, j));
+    struct wait_line *line = &k->lines[at_line];
     j->wait_class = -1;
-    list_remove(&k->lines[line].jobs, j, BY_PLACE);
-    if (!k->lines[line].jobs.count)
-        line_remove(k, line);
+    list_remove(&line->jobs, j, BY_PLACE);
+    if (line->jobs.count)
+        line->first = job_place(line->jobs.items[0]);
+    else
+        line_remove(k, at_line);
     class_count_job(x, at, j, -1);
     if (k->line_count)
         return;
+    c->queues[x->briefs[at].queue].wait_classes--;
     shape_leave(x, x->briefs[at].shape);
     table_take_out(&x->class_table, class_slots(x), at);
 }
@@ -300,10 +309,18 @@ static int32_t run_position(const struct cluster_index *x, int64_t lease) {
     return low;
 }
 
-static void run_fill(struct live_brief *r, struct job *j) {
+static uint32_t types_of(const struct cluster *c, const struct placement *p) {
+    uint32_t types = 0;
+    for (int32_t i = 0; i < p->task_count; i++)
+        types |= 1u << c->shapes[c->nodes[p->tasks[i].node].shape].gpu_type;
+    return types;
+}
+
+static void run_fill(const struct cluster *c, struct live_brief *r, struct job *j) {
     *r = (struct live_brief){.job = j, .lease = j->lease, .start_ms = j->start_ms,
                       .saved_ms = j->checkpoint_ms > j->start_ms ? j->checkpoint_ms : j->start_ms, .attained_gpu_ms = j->attained_gpu_ms,
                       .queue = j->queue, .priority = j->priority, .gpus = placement_gpus(&j->placement), .gpus_min = j->gpus_min,
+                      .gpu_types = types_of(c, &j->placement),
                       .preemptible = j->preemptible, .stopping = j->state == JOB_STOPPING, .unknown = j->state == JOB_UNKNOWN};
     j->is_stale = false;
 }
@@ -313,14 +330,15 @@ static void count_elastic(struct cluster_index *x, const struct live_brief *r, i
     x->small_runs += r->gpus < r->job->gpus ? sign : 0;
 }
 
-static void run_insert(struct cluster_index *x, struct job *j) {
+static void run_insert(struct cluster *c, struct job *j) {
+    struct cluster_index *x = &c->index;
     size_t capacity = (size_t)x->run_capacity;
     x->runs = xgrow(x->runs, &capacity, (size_t)x->run_count + 1, sizeof *x->runs);
     x->run_capacity = (int32_t)capacity;
     int32_t at = run_position(x, j->lease);
     memmove(x->runs + at + 1, x->runs + at, (size_t)(x->run_count - at) * sizeof *x->runs);
     x->run_count++;
-    run_fill(&x->runs[at], j);
+    run_fill(c, &x->runs[at], j);
     count_elastic(x, &x->runs[at], 1);
 }
 
@@ -348,7 +366,7 @@ void index_refresh(struct cluster *c) {
     for (int32_t i = 0; i < x->stale_count; i++) {
         int32_t at = run_position(x, x->stale_runs[i]);
         if (at < x->run_count && x->runs[at].lease == x->stale_runs[i])
-            run_fill(&x->runs[at], x->runs[at].job);
+            run_fill(c, &x->runs[at], x->runs[at].job);
     }
     x->stale_count = 0;
 }
@@ -404,14 +422,14 @@ static void update(struct cluster *c, struct job *j, bool just_moves, int64_t no
     if (listing == j->listed)
         return;
     if (j->listed == LISTED_READY)
-        class_leave(x, j);
+        class_leave(c, j);
     else if (list_of(x, j->listed))
         job_list_remove(list_of(x, j->listed), j);
     if (j->listed == LISTED_LIVE)
         run_remove(x, j);
     j->listed = listing;
     if (listing == LISTED_LIVE)
-        run_insert(x, j);
+        run_insert(c, j);
     if (listing == LISTED_READY)
         class_enter(c, j);
     else if (list_of(x, listing))
@@ -494,13 +512,12 @@ static void change_account(struct cluster *c, struct job *j, int64_t now_ms) {
 /* Jobs whose demand is not that of their class any more change it: the last first out, the first first in, which is cheap in a sorted
  * list. */
 void index_queues(struct cluster *c, int64_t now_ms) {
-    struct cluster_index *x = &c->index;
     int32_t *moving = xmalloc(((size_t)c->job_count + 1) * sizeof *moving), count = 0;
     note_limits(c);
     for (int32_t i = c->job_count - 1; i >= 0; i--) {
         struct job *j = c->jobs[i];
         if (!index_is_in_class(c, j)) {
-            class_leave(x, j);
+            class_leave(c, j);
             moving[count++] = i;
         }
         if (c->accounts[j->account].queue != j->queue)
@@ -595,6 +612,7 @@ void cluster_reindex(struct cluster *c) {
         memset(c->queues[i].used_by_type, 0, sizeof c->queues[i].used_by_type);
         c->queues[i].jobs = 0;
         c->queues[i].gpus_waiting = 0;
+        c->queues[i].wait_classes = 0;
     }
     for (int32_t i = 0; i < c->account_count; i++)
         c->accounts[i].gpus_used = 0;

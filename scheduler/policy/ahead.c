@@ -64,9 +64,8 @@ static struct placement rest_of(struct pass *p, const struct placement *where) {
 }
 
 static void add(struct pass *p, const struct job *j, const struct demand *d, const struct placement *where, int64_t expected_ms) {
-    p->ahead[p->ahead_count++] = (struct ahead){.job = j->id, .queue = j->queue, .where = where, .rest = rest_of(p, where),
-                                                .expected_ms = expected_ms, .closing_ms = closing_ms(j),
-                                                .standing = standing_of(&p->standings, d)};
+    p->ahead[p->ahead_count++] = (struct ahead){.job = j->id, .queue = j->queue, .where = where, .expected_ms = expected_ms,
+                                                .closing_ms = closing_ms(j), .standing = standing_of(&p->standings, d)};
 }
 
 void ahead_open(struct pass *p) {
@@ -119,6 +118,8 @@ void ahead_bind(struct pass *p, const struct demand *d, struct standing standing
     for (int32_t i = 0; i < p->ahead_count; i++) {
         struct ahead *a = &p->ahead[i];
         bool blocked = d && binds(p, a, d, standing, job);
+        if (blocked && !a->rest.tasks)
+            a->rest = rest_of(p, a->where);
         block(p, a, blocked ? &a->rest : NULL);
         if (blocked)
             p->ahead_keeper = a->job;

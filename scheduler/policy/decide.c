@@ -217,19 +217,40 @@ struct candidate { int32_t class; enum band band; int64_t since_ms; };
 struct candidates { struct candidate *items; int32_t count; };
 
 /* Those on better ground first, then whoever had his turn longest ago. */
-static int by_turn(const void *a, const void *b) {
-    const struct candidate *x = a, *y = b;
+static bool has_turn_before(const struct candidate *x, const struct candidate *y) {
     if (x->band != y->band)
-        return x->band < y->band ? -1 : 1;
-    if (x->since_ms != y->since_ms)
-        return x->since_ms < y->since_ms ? -1 : 1;
-    return x->class < y->class ? -1 : x->class > y->class;
+        return x->band < y->band;
+    return x->since_ms != y->since_ms ? x->since_ms < y->since_ms : x->class < y->class;
+}
+
+/* The first `most` to the front, in any order (quickselect, Hoare 1961). */
+static void select_first(const struct candidates *of, int64_t most) {
+    struct candidate *items = of->items;
+    for (int32_t low = 0, high = of->count - 1; low < high;) {
+        struct candidate pivot = items[low + (high - low) / 2];
+        int32_t i = low, k = high;
+        while (i <= k) {
+            for (; has_turn_before(&items[i], &pivot); i++) {}
+            for (; has_turn_before(&pivot, &items[k]); k--) {}
+            if (i <= k) {
+                struct candidate swapped = items[i];
+                items[i++] = items[k];
+                items[k--] = swapped;
+            }
+        }
+        if (most <= k)
+            high = k;
+        else if (most > i)
+            low = i;
+        else
+            return;
+    }
 }
 
 /* The first `most` are looked at closely. */
 static void choose(struct pass *p, struct candidates *of, int64_t most, enum look *looks) {
     if (of->count > most) {
-        qsort(of->items, (size_t)of->count, sizeof *of->items, by_turn);
+        select_first(of, most);
         p->look_ms = p->now_ms + NEXT_TURN_MS;
     }
     for (int32_t i = 0; i < of->count && i < most; i++)
@@ -287,8 +308,8 @@ static const enum look *look_at_classes(struct pass *p) {
     struct looking at = {.looks = arena_array(p->arena, count, sizeof *at.looks),
                          .may_fit = arena_array(p->arena, (size_t)x->wait_shape_count, sizeof *at.may_fit),
                          .under_limits = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *at.under_limits),
-                         .searches.items = arena_array(p->arena, count, sizeof *at.searches.items),
-                         .ahead.items = arena_array(p->arena, count, sizeof *at.ahead.items)};
+                         .searches.items = arena_raw(p->arena, count, sizeof *at.searches.items),
+                         .ahead.items = arena_raw(p->arena, count, sizeof *at.ahead.items)};
     look_at_limits(p, at.under_limits);
     for (int32_t i = 0; i < x->wait_shape_count; i++)
         at.may_fit[i] = x->wait_shapes[i].classes && place_may_fit(&p->room.index, &p->bounds, &x->wait_shapes[i].slot.demand);

@@ -85,9 +85,9 @@ static bool entry_open(const struct order *o, struct line_entry *e, int32_t clas
         return true;
     }
     e->line = next_user(o, class_of(o, e), -1);
-    if (!settle(o, e))
+    if (b->placed && !settle(o, e))
         return false;
-    set_key(o, e, job_place(job_of(o, e)), wait_line_of(o, e)->account);
+    set_key(o, e, b->placed ? job_place(job_of(o, e)) : wait_line_of(o, e)->first, wait_line_of(o, e)->account);
     return true;
 }
 
@@ -161,10 +161,18 @@ static bool is_in_line(const struct order *o, int32_t class) {
     return o->looks[class] || (b->policy == QUEUE_POLICY_STRICT && b->jobs);
 }
 
+static void enter_line(struct order *o, int32_t class) {
+    const struct wait_brief *b = &o->p->c->index.briefs[class];
+    struct line *l = &o->lines[b->queue];
+    l->closed[l->closed_count++] = (struct closed_class){.key = priority_key(b), .class = class, .shape = b->shape,
+                                                         .to_start = o->looks[class] == LOOK_TO_START, .is_gang = b->is_gang};
+    l->is_strict = b->policy == QUEUE_POLICY_STRICT;
+    l->has_fixed |= b->is_fixed;
+}
+
 void order_open(struct order *o, struct pass *p, const enum look *looks) {
     const struct cluster *c = p->c;
     const struct cluster_index *x = &c->index;
-    int32_t *counts = arena_array(p->arena, (size_t)c->queue_count, sizeof *counts), *line_of_queue = counts;
     *o = (struct order){.p = p,
                         .starts = 1,
                         .bounded_at = 1,
@@ -175,25 +183,14 @@ void order_open(struct order *o, struct pass *p, const enum look *looks) {
                         .usage = arena_array(p->arena, (size_t)c->queue_count, sizeof *o->usage),
                         .user_usage = arena_array(p->arena, (size_t)c->account_count, sizeof *o->user_usage)};
     memset(o->user_usage, -1, (size_t)c->account_count * sizeof *o->user_usage);
-    for (int32_t i = 0; i < x->class_count; i++)
-        if (is_in_line(o, i))
-            counts[x->briefs[i].queue]++;
     for (int32_t q = 0; q < c->queue_count; q++) {
         o->usage[q] = usage_at(&c->queues[q].usage, c->queues[q].gpus_used, p->now_ms);
-        if (!counts[q])
-            continue;
-        o->lines[o->line_count] = (struct line){.queue = q, .looked_at = -1,
-                                                .closed = arena_array(p->arena, (size_t)counts[q], sizeof *o->lines->closed)};
-        line_of_queue[q] = o->line_count++;
+        o->lines[q] = (struct line){.queue = q, .looked_at = -1,
+                                    .closed = arena_raw(p->arena, (size_t)c->queues[q].wait_classes, sizeof *o->lines->closed)};
     }
-    for (int32_t i = 0; i < x->class_count; i++) {
-        if (!is_in_line(o, i))
-            continue;
-        struct line *l = &o->lines[line_of_queue[x->briefs[i].queue]];
-        l->closed[l->closed_count++] = i;
-        l->is_strict = x->briefs[i].policy == QUEUE_POLICY_STRICT;
-        l->has_fixed |= x->briefs[i].is_fixed;
-    }
+    for (int32_t i = 0; i < x->class_count; i++)
+        if (is_in_line(o, i))
+            enter_line(o, i);
 }
 
 /* ---- letting go of what fits nowhere ---- */
@@ -210,9 +207,13 @@ static bool is_unfit(struct order *o, int32_t shape) {
 }
 
 /* Nothing can be done for it: it does not fit, and this turn neither plans nor keeps a place for it. */
+static bool is_hopeless(struct order *o, bool to_start, int32_t shape, bool is_gang) {
+    return to_start && is_unfit(o, shape) && !(is_gang && ahead_may_keep(o->p));
+}
+
 static bool is_let_go(struct order *o, int32_t class) {
     const struct wait_brief *b = &o->p->c->index.briefs[class];
-    return o->looks[class] == LOOK_TO_START && is_unfit(o, b->shape) && !(b->is_gang && ahead_may_keep(o->p));
+    return is_hopeless(o, o->looks[class] == LOOK_TO_START, b->shape, b->is_gang);
 }
 
 static void let_go(struct order *o, struct line *l) {
@@ -233,13 +234,12 @@ static int32_t find_first(struct order *o, struct line *l, uint64_t *first) {
     int32_t kept = 0, count = 0;
     *first = UINT64_MAX;
     for (int32_t i = 0; i < l->closed_count; i++) {
-        int32_t class = l->closed[i];
-        uint64_t key = priority_key(&o->p->c->index.briefs[class]);
-        if (!l->is_strict && is_let_go(o, class))
+        struct closed_class k = l->closed[i];
+        if (!l->is_strict && is_hopeless(o, k.to_start, k.shape, k.is_gang))
             continue;
-        l->closed[kept++] = class;
-        count = key < *first ? 1 : count + (key == *first);
-        *first = key < *first ? key : *first;
+        l->closed[kept++] = k;
+        count = k.key < *first ? 1 : count + (k.key == *first);
+        *first = k.key < *first ? k.key : *first;
     }
     l->closed_count = kept;
     return count;
@@ -250,12 +250,12 @@ static void open_line(struct order *o, struct line *l) {
     uint64_t first;
     int32_t count = find_first(o, l, &first), kept = 0;
     if (count > l->capacity) {
-        l->entries = arena_array(o->p->arena, (size_t)count, sizeof *l->entries);
+        l->entries = arena_raw(o->p->arena, (size_t)count, sizeof *l->entries);
         l->capacity = count;
     }
     for (int32_t i = 0; i < l->closed_count; i++)
-        if (priority_key(&o->p->c->index.briefs[l->closed[i]]) == first)
-            l->count += entry_open(o, &l->entries[l->count], l->closed[i]);
+        if (l->closed[i].key == first)
+            l->count += entry_open(o, &l->entries[l->count], l->closed[i].class);
         else
             l->closed[kept++] = l->closed[i];
     l->closed_count = kept;
@@ -348,7 +348,7 @@ static bool look_at_line(struct order *o, struct line *l) {
 
 static struct line *find_next(struct order *o) {
     struct line *next = NULL;
-    for (int32_t i = 0; i < o->line_count; i++)
+    for (int32_t i = 0; i < o->p->c->queue_count; i++)
         if (look_at_line(o, &o->lines[i]) && (!next || goes_before(o, &o->lines[i], next)))
             next = &o->lines[i];
     return next;

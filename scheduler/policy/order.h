@@ -15,9 +15,12 @@ enum look { LOOK_NOT, LOOK_TO_START, LOOK_CLOSELY };
 
 /* A class with its job that is next: the one at `next` of the wait_line `line`. In a queue the least key comes first. */
 struct line_entry { uint64_t key[3]; int32_t class, line, next; };
+/* A class that nobody has needed yet, with what is looked at of it again and again. */
+struct closed_class { uint64_t key; int32_t class, shape; bool to_start, is_gang; };
 struct line {
     int32_t queue;
-    int32_t *closed, closed_count;   /* classes that nobody has needed yet; all of a lower priority than the entries */
+    struct closed_class *closed;     /* all of a lower priority than the entries */
+    int32_t closed_count;
     struct line_entry *entries;      /* a heap: the first is the next; all of one priority */
     int32_t count, capacity;
     bool is_strict;                  /* it ends at the first that can't start */
@@ -34,8 +37,7 @@ struct order {
     int32_t *fit_at;         /* by shape: and by the counts, it might, as of so many starts; 0: not asked for yet */
     int32_t starts;          /* from 1 */
     int32_t bounded_at;      /* as of so many of them are the bounds */
-    struct line *lines;
-    int32_t line_count;
+    struct line *lines;      /* by queue */
     int64_t *usage;          /* by queue */
     int64_t *user_usage;     /* by account; -1: not asked for yet */
 };

@@ -13,7 +13,8 @@ struct ahead {
     const struct placement *where;
     int64_t expected_ms;       /* INT64_MAX: a guess */
     int64_t closing_ms;        /* who starts there from then on does so on loan */
-    struct placement rest;     /* without the cpus and the memory of those who hold its GPUs: the others have to leave so much */
+    struct placement rest;     /* without the cpus and the memory of those who hold its GPUs: the others have to leave so much;
+                                * no tasks: nobody has been kept out yet */
     const struct placement *blocked;   /* in the room now: all of it, or that; NULL: none */
     bool over;                 /* its job has started */
     bool is_due;               /* it can start there when those have left that are leaving */

@@ -92,14 +92,6 @@ static uint32_t useless_types(const struct search *s) {
     return s->taker.standing.type ? ~(1u << s->taker.standing.type) : s->taker.demand->barred;
 }
 
-static bool is_in_the_way(const struct search *s, const struct runner *k, uint32_t useless) {
-    const struct cluster *c = s->p->c;
-    bool serves = !useless;
-    for (int32_t i = 0; i < k->job->placement.task_count && !serves; i++)
-        serves = !(useless >> c->shapes[c->nodes[k->job->placement.tasks[i].node].shape].gpu_type & 1);
-    return serves;
-}
-
 static enum leaving leaving_of(const struct search *s, const struct runner *k) {
     enum right right = right_over(&s->taker, k);
     bool evicted = may_evict(s, k, right);
@@ -120,7 +112,7 @@ static bool find_leaving(struct search *s) {
     uint32_t useless = useless_types(s);
     for (int32_t i = 0; i < s->p->standings.count; i++) {
         const struct runner *k = &s->p->standings.runners[i];
-        enum leaving leaving = s->victims.leaving[i] = is_in_the_way(s, k, useless) ? leaving_of(s, k) : STAYS;
+        enum leaving leaving = s->victims.leaving[i] = k->types & ~useless ? leaving_of(s, k) : STAYS;
         gpus += may_lose_all(s, k, leaving) ? k->gpus : leaving == SHRINKS ? k->gpus - k->gpus_min : 0;
     }
     return gpus >= s->taker.demand->gpus;

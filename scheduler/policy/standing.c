@@ -12,7 +12,7 @@ static void runner_fill(struct runner *k, const struct live_brief *r, int64_t no
     int64_t ran_ms = started ? now_ms - r->start_ms : -1, unsaved_ms = started ? now_ms - r->saved_ms : 0;
     *k = (struct runner){.job = r->job, .queue = r->queue, .priority = r->priority, .gpus = r->gpus, .gpus_min = r->gpus_min,
                          .preemptible = r->preemptible && !r->unknown, .fixed = !r->preemptible, .going = r->stopping,
-                         .level = job_level(r->attained_gpu_ms + (started ? r->gpus * ran_ms : 0)), .ran_ms = ran_ms,
+                         .types = r->gpu_types, .level = job_level(r->attained_gpu_ms + (started ? r->gpus * ran_ms : 0)), .ran_ms = ran_ms,
                          .price = started ? r->gpus * (unsaved_ms + RESTART_MS) : 0, .fresh = unsaved_ms <= FRESH_MS,
                          .standing.band = BAND_BORROWED, .next_of_queue = -1};
 }
@@ -80,13 +80,19 @@ static void take_promises(struct standings *s) {
     }
 }
 
+/* As share_type_of says of its placement. */
+static int32_t type_of(const struct shares *shares, const struct runner *k) {
+    bool is_one = k->types && !(k->types & (k->types - 1));
+    return is_one && k->types & shares->types ? __builtin_ctz(k->types) : 0;
+}
+
 void standings_open(struct standings *s, const struct cluster *c, const struct shares *shares, int64_t now_ms, struct arena *arena) {
     int32_t count = c->index.run_count;
     *s = (struct standings){.c = c,
                             .shares = shares,
                             .min_runtime_ms = c->index.min_runtime_ms,
                             .count = count,
-                            .runners = arena_array(arena, (size_t)count, sizeof *s->runners),
+                            .runners = arena_raw(arena, (size_t)count, sizeof *s->runners),
                             .first_of_queue = arena_array(arena, (size_t)c->queue_count, sizeof *s->first_of_queue),
                             .offers = arena_array(arena, (size_t)c->queue_count, sizeof *s->offers),
                             .versions = arena_array(arena, (size_t)c->queue_count, sizeof *s->versions)};
@@ -95,7 +101,7 @@ void standings_open(struct standings *s, const struct cluster *c, const struct s
     for (int32_t i = 0; i < count; i++) {
         struct runner *k = &s->runners[i];
         runner_fill(k, &c->index.runs[i], now_ms);
-        k->type = share_type_of(shares, c, &k->job->placement);
+        k->type = type_of(shares, k);
         k->lends = lends(s, k);
         s->going_gpus += k->going ? k->gpus : 0;
     }

@@ -39,6 +39,7 @@ struct runner {
     int32_t queue, priority;
     struct standing standing;
     int32_t type;             /* of its GPUs, if that is divided by itself; else 0 */
+    uint32_t types;           /* bit t: some are of type t */
     int32_t gpus, gpus_min, level;
     int64_t ran_ms;           /* since its attempt started; -1: it has not */
     int64_t price;            /* GPU-milliseconds that stopping it now would lose */

@@ -76,6 +76,8 @@ static const struct { const char *name; int guarantee, limit, weight, jobs_perce
 };
 enum { QUEUES = sizeof queues / sizeof *queues, CLOSED = QUEUES - 1 };
 
+static const char *const gpu_types[2] = {"H100", "A100"};
+
 static void set_up_nodes(struct load *l, int32_t nodes) {
     struct node_shape shape;
     struct error err;
@@ -85,6 +87,8 @@ static void set_up_nodes(struct load *l, int32_t nodes) {
         struct event e;
         snprintf(name, sizeof name, "node%05d", i);
         snprintf(rack, sizeof rack, "rack%04d", i / RACK_NODES);
+        if (l->typed)
+            shape.type = gpu_types[i / RACK_NODES % 2];
         arena_reset(&l->arena);
         event_of_node_up(&e, name, rack, "boot", &shape, &l->arena);
         if (cluster_apply(&l->c, &e, l->now_ms, &err))
@@ -92,27 +96,42 @@ static void set_up_nodes(struct load *l, int32_t nodes) {
     }
 }
 
-static void set_up_queues(struct load *l) {
+static void set_up_queue(struct load *l, int i) {
     int64_t gpus = cluster_gpu_count(&l->c);
-    for (int i = 0; i < QUEUES; i++) {
-        struct event e;
-        struct error err;
-        event_init(&e, EVENT_QUOTA_SET);
-        e.queue = queues[i].name;
-        e.guarantee = gpus * queues[i].guarantee / 1000;
-        e.limit = queues[i].limit == NO_LIMIT ? NO_LIMIT : gpus * queues[i].limit / 1000;
-        e.weight = queues[i].weight;
-        if (cluster_apply(&l->c, &e, l->now_ms, &err))
-            load_fail("queue %s: %s", queues[i].name, err.text);
+    struct event e;
+    struct error err;
+    struct queue_spec spec;
+    arena_reset(&l->arena);
+    event_init(&e, EVENT_QUOTA_SET);
+    queue_spec_init(&spec, queues[i].name);
+    spec.set = QUEUE_BIT(QUEUE_SETTING_GUARANTEE) | QUEUE_BIT(QUEUE_SETTING_WEIGHT);
+    spec.guarantee = gpus * queues[i].guarantee / 1000;
+    spec.weight = queues[i].weight;
+    if (queues[i].limit != NO_LIMIT) {
+        spec.set |= QUEUE_BIT(QUEUE_SETTING_LIMIT);
+        spec.limit = gpus * queues[i].limit / 1000;
     }
+    for (int t = 0; t < 2 && l->typed; t++) {
+        struct queue_typed *typed = queue_spec_typed(&spec, gpu_types[t], &l->arena);
+        typed->set = QUEUE_BIT(QUEUE_SETTING_GUARANTEE);
+        typed->guarantee = spec.guarantee / 2;
+    }
+    e.queues = (struct rows){1, &spec};
+    if (cluster_apply(&l->c, &e, l->now_ms, &err))
+        load_fail("queue %s: %s", queues[i].name, err.text);
 }
 
-void load_init(struct load *l, int32_t nodes, uint64_t seed) {
-    *l = (struct load){.now_ms = 1000, .random = seed, .pinned = -1};
+static void init(struct load *l, int32_t nodes, uint64_t seed, bool typed) {
+    *l = (struct load){.now_ms = 1000, .random = seed, .pinned = -1, .typed = typed};
     cluster_init(&l->c);
     set_up_nodes(l, nodes);
-    set_up_queues(l);
+    for (int i = 0; i < QUEUES; i++)
+        set_up_queue(l, i);
 }
+
+void load_init(struct load *l, int32_t nodes, uint64_t seed) { init(l, nodes, seed, false); }
+
+void load_init_typed(struct load *l, int32_t nodes, uint64_t seed) { init(l, nodes, seed, true); }
 
 void load_release(struct load *l) {
     cluster_release(&l->c);
@@ -140,6 +159,8 @@ static struct job_submission *add_submission(struct load *l, int queue, int64_t 
     e->submission.gpus = e->submission.ranks = gpus;
     e->submission.cpus_per_rank = 4;
     e->submission.launcher = LAUNCHER_MPIRUN;
+    if (l->typed)
+        e->submission.gpu_type = "h100,a100";
     l->waiting++;
     return &e->submission;
 }

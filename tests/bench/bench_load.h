@@ -20,12 +20,15 @@ struct load {
     int64_t pinned;                 /* a job that never ends */
     int64_t starts, evictions;      /* decided so far */
     int64_t now_ms;
+    bool typed;
     uint64_t random;
     double wall_us, cpu_us;         /* of the last turn's policy_step */
     double forget_us;               /* of taking ended jobs out before it, which the daemon does too */
 };
 
 void load_init(struct load *l, int32_t nodes, uint64_t seed);   /* empty, its queues set */
+/* Half of the racks have GPUs of another type, each queue has half of its guarantee of each, and all jobs take either. */
+void load_init_typed(struct load *l, int32_t nodes, uint64_t seed);
 void load_release(struct load *l);
 
 /* Facts of the next turn. */

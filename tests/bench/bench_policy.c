@@ -353,6 +353,14 @@ static void measure_decide_on(const char *run, int32_t nodes, int64_t waiting, d
     load_release(&l);
 }
 
+static void measure_decide_typed(void) {
+    struct load l;
+    load_init_typed(&l, SMALL_NODES, SEED);
+    load_fill(&l, SMALL_WAITING);
+    measure_decide("decide_typed", &l, SMALL_WAITING, SMALL_BUDGET_US);
+    load_release(&l);
+}
+
 /* Clusters of their own, so that each number is the same whether it is asked for alone or with the others. */
 static void measure_one_change(void) {
     struct load l;
@@ -366,7 +374,7 @@ static void measure_one_change(void) {
 struct arguments { const char *only; };
 static const struct option_row rows[] = {
     {"only", 0, OPTION_TEXT, offsetof(struct arguments, only), "PART",
-     "limits, decide_1k, decide_4k, one_change, restart, hopeless, outlook, place or memory", 0, 0},
+     "limits, decide_1k, decide_typed, decide_4k, one_change, restart, hopeless, outlook, place or memory", 0, 0},
     {0}};
 
 static bool wanted(const struct arguments *a, const char *part) { return !a->only || !strcmp(a->only, part); }
@@ -384,6 +392,8 @@ int main(int argc, char **argv) {
         print_limits();
     if (wanted(&a, "decide_1k"))
         measure_decide_on("decide_1k_10k", SMALL_NODES, SMALL_WAITING, SMALL_BUDGET_US);
+    if (wanted(&a, "decide_typed"))
+        measure_decide_typed();
     if (wanted(&a, "decide_4k"))
         measure_decide_on("decide_4k_100k", LARGE_NODES, LARGE_WAITING, LARGE_BUDGET_US);
     if (wanted(&a, "one_change"))
