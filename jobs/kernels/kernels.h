@@ -64,7 +64,8 @@ struct cache_row {
 void attention_paged(float *out, const float *qkv, const float *keys, const float *values, const struct cache_row *rows, int N, int C,
                      int H);
 
-/* logits[n] [V] = in[n] * wte [V,C] transposed, for those of the N rows of C whose logits aren't NULL. A row doesn't depend on the others. */
+/* logits[n] [V] = in[n] * wte [V,C] transposed, for those of the N rows of C whose logits aren't NULL. A row's results don't depend on the
+ * others. */
 void head_decode(float *const *logits, const float *in, const float *wte, int N, int C, int V);
 
 /* linear, with results that don't depend on the number of threads, nor a row's on the other rows. din may be NULL where it isn't wanted. */
