@@ -38,6 +38,7 @@ CUDA_HOME  ?= /usr/local/cuda
 NCCL_HOME  ?= $(CUDA_HOME)
 CUDNN_HOME ?= $(CUDA_HOME)
 HAVE_NCCL  := $(and $(wildcard $(NCCL_HOME)/include/nccl.h),$(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h))
+HAVE_CUDNN := $(and $(wildcard $(CUDNN_HOME)/include/cudnn.h),$(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h))
 MPICC      ?= mpicc
 BLAS_DIR   := $(firstword $(wildcard /usr/lib/*/openblas-openmp) $(wildcard /usr/lib64/openblas-openmp))
 
@@ -108,6 +109,7 @@ features:
 	@echo "mpi        $$($(MPICC) --showme:version 2>/dev/null | head -1 || echo missing)"
 	@echo "blas       $(if $(BLAS_DIR),OpenBLAS (OpenMP) in $(BLAS_DIR),missing: install libopenblas-openmp-dev; only the benchmarks need it)"
 	@echo "nccl       $(if $(HAVE_NCCL),found: $(NCCL_HOME),not found: GPU jobs can't be built here)"
+	@echo "cudnn      $(if $(HAVE_CUDNN),found: $(CUDNN_HOME),not found)"
 
 .PHONY: clean
 clean:

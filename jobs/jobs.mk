@@ -62,3 +62,20 @@ ifneq ($(HAVE_NCCL),)
 all: $(NCCL_LIBRARY)
 unit-programs: $(FAKE_NCCL)
 endif
+
+# What jobs/cuda asks of cuDNN, planned for GPUs that aren't here, for tests/unit/jobs/test_cudnn.sh: a program that any build makes where
+# cuDNN is, and the libcuda that its engines need.
+CUDNN_FLAGS = -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include $(foreach d,$(wildcard $(CUDNN_HOME)/lib64 $(CUDNN_HOME)/lib \
+    $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) -lcudnn
+CUDNN_SOURCES := $(addprefix jobs/cuda/,cudnn_graph.c cudnn_attention.c cudnn_conv.c)
+CUDNN_PLANS   := $(B)/tests/jobs/cudnn-plans
+FAKE_LIBCUDA  := $(B)/tests/jobs/fake-libcuda/libcuda.so.1
+$(CUDNN_PLANS): tests/unit/jobs/cudnn_plans.c $(CUDNN_SOURCES) jobs/cuda/cudnn_graph.h jobs/cuda/cudnn_graphs.h $(call layer,common)
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -MMD -MP,$(CFLAGS)) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(CUDNN_FLAGS) -lm
+$(FAKE_LIBCUDA): tests/unit/jobs/fake_libcuda.c
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fPIE -MMD -MP -fsanitize=%,$(CFLAGS)) -fPIC -shared -o $@ $<
+ifneq ($(HAVE_CUDNN),)
+unit-programs: $(CUDNN_PLANS) $(FAKE_LIBCUDA)
+endif

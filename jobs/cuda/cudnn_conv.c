@@ -1,0 +1,31 @@
+/* Convolutions as graphs. Engines want the channels of a filter innermost: see cudnn_graphs.h. They take the strides of other layouts too,
+ * but whether they also obey them nobody says. */
+#include "jobs/cuda/cudnn_graphs.h"
+
+/* As cuDNN counts sizes, [count,channels,height,width], with the channels last in memory. */
+static struct cudnn_shape channels_last(int64_t count, int64_t channels, int64_t height, int64_t width) {
+    return (struct cudnn_shape){{count, channels, height, width}, {height * width * channels, 1, width * channels, channels}};
+}
+
+static int argument(struct cudnn_graph *g, cudnnDataType_t type, struct cudnn_shape shape) {
+    return cudnn_tensor(g, CUDNN_ARGUMENT, type, shape);
+}
+
+struct cudnn_graph *cudnn_conv_graph(enum cudnn_conv_way way, cudnnDataType_t type, bool has_bias, int N, const struct conv *s) {
+    static const char *const names[] = {
+        [CUDNN_CONV_FORWARD] = "conv_forward", [CUDNN_CONV_DATA] = "conv_backward (din)", [CUDNN_CONV_WEIGHT] = "conv_backward (dweight)"};
+    struct cudnn_graph *g = cudnn_graph_new(names[way]);
+    int grown = 2 * s->padding - s->kernel + 1;
+    struct cudnn_shape result = channels_last(N, s->outputs, s->height + grown, s->width + grown);
+    int in = argument(g, type, channels_last(N, s->inputs, s->height, s->width));
+    int weight = argument(g, type, channels_last(s->outputs, s->inputs, s->kernel, s->kernel));
+    if (!has_bias) {
+        cudnn_convolution(g, way, s->padding, in, weight, argument(g, type, result));
+        return g;
+    }
+    int bias = cudnn_tensor(g, CUDNN_LOOSE, CUDNN_DATA_FLOAT, channels_last(1, s->outputs, 1, 1));
+    int sums = cudnn_tensor(g, CUDNN_INNER, CUDNN_DATA_FLOAT, result);
+    cudnn_convolution(g, way, s->padding, in, weight, sums);
+    cudnn_pointwise(g, CUDNN_POINTWISE_ADD, CUDNN_DATA_FLOAT, sums, bias, -1, argument(g, type, result));
+    return g;
+}
