@@ -9,7 +9,7 @@
 #ifndef JOBS_CUDA_CUDNN_GRAPH_H
 #define JOBS_CUDA_CUDNN_GRAPH_H
 
-#include <cudnn.h>
+#include <cudnn_graph.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
