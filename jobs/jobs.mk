@@ -62,3 +62,5 @@ ifneq ($(HAVE_NCCL),)
 all: $(NCCL_LIBRARY)
 unit-programs: $(FAKE_NCCL)
 endif
+
+include jobs/cuda/cuda.mk
