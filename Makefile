@@ -37,6 +37,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unre
 CUDA_HOME  ?= /usr/local/cuda
 NCCL_HOME  ?= $(CUDA_HOME)
 CUDNN_HOME ?= $(CUDA_HOME)
+HAVE_CUDA  := $(and $(wildcard $(CUDA_HOME)/bin/nvcc),$(wildcard $(CUDA_HOME)/include/cublas_v2.h))
 HAVE_NCCL  := $(and $(wildcard $(NCCL_HOME)/include/nccl.h),$(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h))
 HAVE_CUDNN := $(and $(wildcard $(CUDNN_HOME)/include/cudnn.h),$(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h))
 MPICC      ?= mpicc
@@ -108,6 +109,7 @@ help:
 features:
 	@echo "mpi        $$($(MPICC) --showme:version 2>/dev/null | head -1 || echo missing)"
 	@echo "blas       $(if $(BLAS_DIR),OpenBLAS (OpenMP) in $(BLAS_DIR),missing: install libopenblas-openmp-dev; only the benchmarks need it)"
+	@echo "cuda       $(if $(HAVE_CUDA),found: $(CUDA_HOME),no nvcc and cuBLAS in $(CUDA_HOME): the CUDA backend can't be built here)"
 	@echo "nccl       $(if $(HAVE_NCCL),found: $(NCCL_HOME),not found: GPU jobs can't be built here)"
 	@echo "cudnn      $(if $(HAVE_CUDNN),found: $(CUDNN_HOME),not found)"
 

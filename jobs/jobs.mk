@@ -63,26 +63,4 @@ all: $(NCCL_LIBRARY)
 unit-programs: $(FAKE_NCCL)
 endif
 
-# What jobs/cuda asks of cuDNN, for tests/unit/jobs/test_cudnn.sh: planned by the real one for GPUs that aren't here, with the libcuda that
-# its engines need; and computed by a fake one on the CPU.
-CUDNN_FLAGS = $(foreach d,$(wildcard $(CUDNN_HOME)/lib64 $(CUDNN_HOME)/lib $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib),-L$(d) \
-    -Wl$(comma)-rpath$(comma)$(d)) -lcudnn
-CUDNN_SOURCES := $(addprefix jobs/cuda/,cudnn_graph.c cudnn_attention.c cudnn_conv.c)
-CUDNN_HEADERS := $(addprefix jobs/cuda/,cudnn_graph.h cudnn_graphs.h)
-CUDNN_PLANS   := $(B)/tests/jobs/cudnn-plans
-CUDNN_NUMBERS := $(B)/tests/jobs/cudnn-numbers
-FAKE_LIBCUDA  := $(B)/tests/jobs/fake-libcuda/libcuda.so.1
-cudnn_program  = $(CC) $(filter-out -MMD -MP,$(CFLAGS)) -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include $(LDFLAGS) -o $@ \
-    $(filter %.c %.a,$^)
-$(CUDNN_PLANS): tests/unit/jobs/cudnn_plans.c $(CUDNN_SOURCES) $(CUDNN_HEADERS) $(call layer,common)
-	@mkdir -p $(@D)
-	$(cudnn_program) $(CUDNN_FLAGS) -lm
-$(CUDNN_NUMBERS): tests/unit/jobs/cudnn_numbers.c tests/unit/jobs/fake_cudnn.c $(CUDNN_SOURCES) $(CUDNN_HEADERS) $(JOBS_BASE)
-	@mkdir -p $(@D)
-	$(cudnn_program) $(JOBS_LIBS)
-$(FAKE_LIBCUDA): tests/unit/jobs/fake_libcuda.c
-	@mkdir -p $(@D)
-	$(CC) $(filter-out -fPIE -MMD -MP -fsanitize=%,$(CFLAGS)) -fPIC -shared -o $@ $<
-ifneq ($(HAVE_CUDNN),)
-unit-programs: $(CUDNN_PLANS) $(CUDNN_NUMBERS) $(FAKE_LIBCUDA)
-endif
+include jobs/cuda/cuda.mk

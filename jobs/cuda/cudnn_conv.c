@@ -11,6 +11,16 @@ static int argument(struct cudnn_graph *g, cudnnDataType_t type, struct cudnn_sh
     return cudnn_tensor(g, CUDNN_ARGUMENT, type, shape);
 }
 
+/* The sums are fp32 whatever the operands are. Of bf16 ones no engine writes fp32 itself; but a copy can be fused to some. */
+static void add_weight_gradient(struct cudnn_graph *g, cudnnDataType_t type, struct cudnn_shape filter, int padding, int in, int dout) {
+    int dweight = argument(g, CUDNN_DATA_FLOAT, filter), sums = dweight;
+    if (type != CUDNN_DATA_FLOAT)
+        sums = cudnn_tensor(g, CUDNN_INNER, CUDNN_DATA_FLOAT, filter);
+    cudnn_convolution(g, CUDNN_CONV_WEIGHT, padding, in, sums, dout);
+    if (sums != dweight)
+        cudnn_pointwise(g, CUDNN_POINTWISE_IDENTITY, CUDNN_DATA_FLOAT, sums, -1, -1, dweight);
+}
+
 struct cudnn_graph *cudnn_conv_graph(enum cudnn_conv_way way, cudnnDataType_t type, bool has_bias, int N, const struct conv *s) {
     static const char *const names[] = {
         [CUDNN_CONV_FORWARD] = "conv_forward", [CUDNN_CONV_DATA] = "conv_backward (din)", [CUDNN_CONV_WEIGHT] = "conv_backward (dweight)"};
@@ -18,14 +28,17 @@ struct cudnn_graph *cudnn_conv_graph(enum cudnn_conv_way way, cudnnDataType_t ty
     int grown = 2 * s->padding - s->kernel + 1;
     struct cudnn_shape result = channels_last(N, s->outputs, s->height + grown, s->width + grown);
     int in = argument(g, type, channels_last(N, s->inputs, s->height, s->width));
-    int weight = argument(g, type, channels_last(s->outputs, s->inputs, s->kernel, s->kernel));
-    if (!has_bias) {
+    struct cudnn_shape filter = channels_last(s->outputs, s->inputs, s->kernel, s->kernel);
+    if (way == CUDNN_CONV_DATA || (way == CUDNN_CONV_FORWARD && !has_bias)) {
+        int weight = argument(g, type, filter);
         cudnn_convolution(g, way, s->padding, in, weight, argument(g, type, result));
-        return g;
+    } else if (way == CUDNN_CONV_FORWARD) {
+        int weight = argument(g, type, filter), bias = cudnn_tensor(g, CUDNN_LOOSE, CUDNN_DATA_FLOAT, channels_last(1, s->outputs, 1, 1));
+        int sums = cudnn_tensor(g, CUDNN_INNER, CUDNN_DATA_FLOAT, result);
+        cudnn_convolution(g, way, s->padding, in, weight, sums);
+        cudnn_pointwise(g, CUDNN_POINTWISE_ADD, CUDNN_DATA_FLOAT, sums, bias, -1, argument(g, type, result));
+    } else {
+        add_weight_gradient(g, type, filter, s->padding, in, argument(g, type, result));
     }
-    int bias = cudnn_tensor(g, CUDNN_LOOSE, CUDNN_DATA_FLOAT, channels_last(1, s->outputs, 1, 1));
-    int sums = cudnn_tensor(g, CUDNN_INNER, CUDNN_DATA_FLOAT, result);
-    cudnn_convolution(g, way, s->padding, in, weight, sums);
-    cudnn_pointwise(g, CUDNN_POINTWISE_ADD, CUDNN_DATA_FLOAT, sums, bias, -1, argument(g, type, result));
     return g;
 }

@@ -18,9 +18,9 @@ struct cudnn_graph *cudnn_attention_forward_graph(cudnnDataType_t type, int B, i
 /* dquery, dkey, dvalue (as above, in dqkv); dout; out; lse; query, key, value. Its workspace grows with B*H*T*T * 2 bytes. */
 struct cudnn_graph *cudnn_attention_backward_graph(cudnnDataType_t type, int B, int T, int C, int H);
 
-/* Weights lie here as [outputs,kernel,kernel,inputs], and are of `type`, the gradient too: kernels.h's [kernel*kernel*inputs, outputs],
- * transposed as a matrix.
- * forward: in, weight, bias (fp32; only if has_bias), out. data: din, weight, dout. weight: in, dweight, dout. */
+/* Weights lie here as [outputs,kernel,kernel,inputs]: kernels.h's [kernel*kernel*inputs, outputs], transposed as a matrix. They are of `type`,
+ * but dweight is fp32; in bf16 it has engines where inputs and outputs are multiples of 8.
+ * forward: in, weight, bias (fp32; only if has_bias), out. data: din, weight, dout. weight: in, dout, dweight. */
 struct cudnn_graph *cudnn_conv_graph(enum cudnn_conv_way way, cudnnDataType_t type, bool has_bias, int N, const struct conv *s);
 
 #endif

@@ -2,7 +2,8 @@
  * float. So that what a graph says can be compared with what it should say, without a GPU; what real engines make of it, it can't tell.
  *
  * A descriptor is a list of attributes. A graph is run by going through its operations; tensors without memory are kept as values until its
- * end, rounded to their type. There is one engine, for every graph. What isn't known here is refused.
+ * end, rounded to their type. There is one engine, for every graph. What isn't known here is refused. It is used alone (cudnn_numbers.c) and
+ * below the library on the fake GPU, whose memory is there.
  */
 #include <assert.h>
 #include <cudnn_graph.h>
@@ -11,6 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tests/unit/jobs/fake_cuda/fake_cuda.h"
+
+#pragma weak fake_open_memory   /* cudnn_numbers.c has no GPU at all */
 
 enum { ATTRIBUTES_MAX = 16, VALUES_MAX = 64, WORKSPACE = 512 };
 
@@ -268,6 +273,7 @@ static cudnnStatus_t matmul(const struct descriptor *op, const struct descriptor
 
 static float apply(int mode, float x, float b, float t, int64_t position) {
     switch (mode) {
+    case CUDNN_POINTWISE_IDENTITY: return x;
     case CUDNN_POINTWISE_ADD: return x + b;
     case CUDNN_POINTWISE_SUB: return x - b;
     case CUDNN_POINTWISE_MUL: return x * b;
@@ -394,10 +400,14 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     const struct attribute *operations = find(
         descriptor_at(descriptor_at(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG), CUDNN_ATTR_ENGINECFG_ENGINE), CUDNN_ATTR_OPERATIONGRAPH_OPS);
     cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
+    if (fake_open_memory)
+        fake_open_memory(true);
     memset(*(char **)find(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE)->bytes, 0xff, WORKSPACE);
     for (int64_t i = 0; i < operations->count && status == CUDNN_STATUS_SUCCESS; i++)
         status = run(((struct descriptor **)operations->bytes)[i], pack);
     while (value_count > 0)
         free(values[--value_count].at);
+    if (fake_open_memory)
+        fake_open_memory(false);
     return status;
 }
