@@ -5,7 +5,7 @@
 MPI_COMPILE := $(shell $(MPICC) --showme:compile 2>/dev/null)
 MPI_LINK    := $(shell $(MPICC) --showme:link 2>/dev/null)
 
-JOBS_LAYERS := jobs/kernels jobs/model jobs/harness jobs/train jobs/infer
+JOBS_LAYERS := jobs/kernels jobs/backend jobs/model jobs/harness jobs/train jobs/infer
 $(foreach d,$(JOBS_LAYERS),$(eval $(call layer_rule,$(d))))
 $(call layer,jobs/collective): $(filter-out %/nccl.o,$(call objs,jobs/collective))
 	@mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^
@@ -20,7 +20,7 @@ comma := ,
 JOBS_LIBS := -fopenmp $(MPI_LINK) -ljansson -lz -lm -ldl
 
 # From the top of the dependency order to its bottom.
-JOBS_BASE := $(foreach d,jobs/collective jobs/harness jobs/model jobs/kernels common,$(call layer,$(d)))
+JOBS_BASE := $(foreach d,jobs/collective jobs/harness jobs/model jobs/backend jobs/kernels common,$(call layer,$(d)))
 # What tests/unit/jobs is linked with.
 JOBS_TEST_LIBS := $(call layer,jobs/train) $(call layer,jobs/infer) $(JOBS_BASE) $(JOBS_LIBS)
 
@@ -30,7 +30,7 @@ $(BIN)/muster-infer: $(OBJ)/jobs/infer/main.o $(call layer,jobs/infer) $(JOBS_BA
 	$(call link,$(JOBS_LIBS))
 
 # A program on jobs/infer/engine.h: docs/examples/generate.c. `make -s engine-libs` prints what to link.
-ENGINE_LAYERS := $(foreach d,jobs/infer jobs/model jobs/kernels common,$(call layer,$(d)))
+ENGINE_LAYERS := $(foreach d,jobs/infer jobs/model jobs/backend jobs/kernels common,$(call layer,$(d)))
 ENGINE_LIBS   := $(filter-out $(MPI_LINK),$(JOBS_LIBS))
 $(B)/examples/generate: $(OBJ)/docs/examples/generate.o $(ENGINE_LAYERS)
 	$(call link,$(ENGINE_LIBS))

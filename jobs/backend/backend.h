@@ -91,12 +91,21 @@ struct backend_operations {
 
 struct backend {
     enum backend_kind kind;   /* cpu or cuda */
+    enum backend_precision precision;
     size_t element;           /* bytes of an activation */
+    const char *device;       /* what it is called: the instructions of a CPU, the model of a GPU */
     const struct backend_operations *operations;
 };
 
+/* The CPU in fp32: it needs no opening, and its memory is the host's. */
+extern const struct backend backend_cpu;
+
 /* "auto", "cpu", "cuda". */
 int backend_parse_kind(const char *name, enum backend_kind *kind, struct error *err);
+/* What `auto` means for this process; the others mean themselves. */
+enum backend_kind backend_choose(enum backend_kind kind);
+/* Bytes of an activation there, before anything is opened: for memory plans. */
+size_t backend_element(enum backend_kind kind, enum backend_precision precision);
 
 /* Takes, with cuda, GPU number local_rank of the visible ones; once a process. Where a real GPU was allocated, auto never takes the cpu: what
  * is missing then is an error that names it. */
@@ -109,6 +118,7 @@ struct cuda_library {
     int abi;
     int (*open)(int local_rank, enum backend_precision precision, struct error *err);
     void (*close)(void);
+    const char *(*device)(void);   /* after open: "NVIDIA H100 80GB HBM3" */
     const struct backend_operations *operations;
 };
 

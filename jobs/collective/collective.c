@@ -3,15 +3,12 @@
 #include "jobs/collective/collective.h"
 
 #include <assert.h>
-#include <dlfcn.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/xmalloc.h"
+#include "jobs/backend/gpu_library.h"
 #include "jobs/collective/control.h"
 #include "jobs/collective/nccl.h"
 
@@ -28,33 +25,7 @@ int collective_parse_kind(const char *name, enum collective_kind *kind, struct e
     return error_set(err, ERR_INVALID, "collective must be auto, local, mpi or nccl, not '%s'", name);
 }
 
-/* Muster names real GPUs by UUID ("GPU-...", "MIG-...") and the fake ones of a test cluster "FAKE-...". */
-bool collective_has_real_gpu(void) {
-    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
-    return visible && (strncmp(visible, "GPU-", 4) == 0 || strncmp(visible, "MIG-", 4) == 0);
-}
-
 bool collective_is_launched(void) { return mpi_is_launched(); }
-
-/* The library lies in lib/ beside the program's bin/. It is never unloaded: NCCL's threads may still run its code. */
-static int load_nccl(const struct nccl_library **library, struct error *err) {
-    char program[PATH_MAX] = "";
-    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
-        return error_set_errno(err, ERR_IO, "finding this program's folder");
-    char *path = xasprintf("%s/../lib/muster-collective-nccl.so", dirname(program));
-    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    *library = handle ? dlsym(handle, "nccl_library") : NULL;
-    int rc = 0;
-    if (!*library)
-        rc = error_set(err, ERR_NOT_FOUND,
-                       "real GPUs are allocated, but NCCL can't be used: %s. Build on a machine with CUDA and NCCL (see `make features`), "
-                       "or choose --collective mpi to stay on the CPUs",
-                       dlerror());
-    else if ((*library)->abi != NCCL_LIBRARY_ABI)
-        rc = error_set(err, ERR_CONFLICT, "%s is of another version of Muster (%d, not %d)", path, (*library)->abi, NCCL_LIBRARY_ABI);
-    free(path);
-    return rc;
-}
 
 static int open_control(struct collective *c, enum collective_kind kind, int world_size, struct error *err) {
     c->rank = 0;
@@ -70,10 +41,11 @@ static int open_control(struct collective *c, enum collective_kind kind, int wor
 }
 
 /* Rank 0 makes the id and hands it round; every rank learns whether that worked before any of them waits for the group. */
-static int open_nccl(struct collective *c, int local_rank, struct error *err) {
-    const struct nccl_library *library = NULL;
+static int open_nccl(struct collective *c, bool on_gpu, int local_rank, struct error *err) {
+    const void *table = NULL;
     unsigned char id[NCCL_ID_SIZE] = {0};
-    int rc = load_nccl(&library, err);
+    int rc = gpu_library_load("muster-collective-nccl.so", "nccl_library", NCCL_LIBRARY_ABI, "NCCL", "--collective mpi", &table, err);
+    const struct nccl_library *library = table;
     if (rc == 0)
         rc = library->choose_gpu(local_rank, err);
     if (rc == 0 && c->rank == 0)
@@ -85,18 +57,18 @@ static int open_nccl(struct collective *c, int local_rank, struct error *err) {
     if (rc == 0)
         rc = library->open(&c->state, id, c->rank, c->size, err);
     if (rc == 0)
-        c->way = library->way;
+        c->way = on_gpu ? library->gpu_way : library->way;
     return collective_agree(c, rc, err);
 }
 
-int collective_open(struct collective *c, enum collective_kind kind, int world_size, int local_rank, struct error *err) {
+int collective_open(struct collective *c, enum collective_kind kind, bool on_gpu, int world_size, int local_rank, struct error *err) {
     if (kind == COLLECTIVE_AUTO)
-        kind = collective_has_real_gpu() ? COLLECTIVE_NCCL : mpi_is_launched() ? COLLECTIVE_MPI : COLLECTIVE_LOCAL;
+        kind = gpu_is_allocated() ? COLLECTIVE_NCCL : mpi_is_launched() ? COLLECTIVE_MPI : COLLECTIVE_LOCAL;
     *c = (struct collective){.kind = kind};
     int rc = open_control(c, kind, world_size, err);
     c->way = control_is_mpi ? &mpi_way : &local_way;
     if (rc == 0 && kind == COLLECTIVE_NCCL)
-        rc = open_nccl(c, local_rank, err);
+        rc = open_nccl(c, on_gpu, local_rank, err);
     if (rc < 0)
         collective_close(c);
     return rc;

@@ -1,5 +1,5 @@
-/* What the ranks of a job do together. One header, three ways: local (one process), mpi (host memory over MPI), nccl (GPU buffers over
- * NVLink or InfiniBand, with MPI to bring the ranks together).
+/* What the ranks of a job do together. One header, three ways: local (one process), mpi (host memory over MPI), nccl (over NVLink or
+ * InfiniBand, with MPI to bring the ranks together).
  *
  * Every rank makes the same calls in the same order. Results are the same bits on every rank. A call that fails for another reason than
  * a disagreement (collective_agree) marks the group as broken: then end the program with collective_abort, which ends the others too.
@@ -25,6 +25,7 @@ struct collective;
 /* How gradients are summed. Small things go through the control group (MPI or nothing), whatever the way. */
 struct collective_way {
     const char *name;
+    bool on_gpu;   /* the values lie in the GPU's memory, and whatever computes there does so on its default stream */
     int (*all_reduce_begin)(void *state, float *values, int64_t count, struct error *err);
     int (*all_reduce_finish)(void *state, struct error *err);
     void (*close)(void *state);
@@ -39,18 +40,16 @@ struct collective {
     void *state;
 };
 
-/* Did Muster allocate real GPUs to this job, not the fake ones of a test cluster? */
-bool collective_has_real_gpu(void);
-
 /* Was this process started by an MPI launcher? */
 bool collective_is_launched(void);
 
 /* "auto", "local", "mpi", "nccl". */
 int collective_parse_kind(const char *name, enum collective_kind *kind, struct error *err);
 
-/* world_size and local_rank are those of the launcher's environment (1 and 0 without one). A world_size that MPI doesn't confirm, a real
+/* on_gpu: gradients lie in the GPU's memory. Then nccl sums them there; the other ways take them from the host's whatever is asked.
+ * world_size and local_rank are those of the launcher's environment (1 and 0 without one). A world_size that MPI doesn't confirm, a real
  * GPU without NCCL, or a dead peer while the group forms: an error that says what to do. */
-int collective_open(struct collective *c, enum collective_kind kind, int world_size, int local_rank, struct error *err);
+int collective_open(struct collective *c, enum collective_kind kind, bool on_gpu, int world_size, int local_rank, struct error *err);
 void collective_close(struct collective *c);   /* again is harmless, also after a failed open */
 /* Ends all ranks with this exit code; doesn't return. */
 void collective_abort(struct collective *c, int exit_code) __attribute__((noreturn));

@@ -1,7 +1,7 @@
 /* Sums over NCCL. Built into a library of its own, muster-collective-nccl.so.
  *
- * The gradients come from host memory: each is copied to a buffer on this rank's GPU, summed there with the peers, and copied back, all
- * on one stream, so that one bucket's copy runs beside another's sum. The communicator is non-blocking: every call is polled with a
+ * Gradients that lie in the GPU's memory are summed where they lie, on a stream of our own beside the computing one. Those of host memory
+ * are copied to a buffer on this rank's GPU, summed there, and copied back, so that one bucket's copy runs beside another's sum. The communicator is non-blocking: every call is polled with a
  * deadline, and a dead peer or a broken link is an error after ncclCommAbort, never a hang.
  */
 #include "jobs/collective/nccl.h"
@@ -27,6 +27,7 @@ struct slot {
 struct group {
     ncclComm_t comm;
     cudaStream_t stream;
+    cudaEvent_t computed;   /* by the default stream, so far */
     struct slot *slots;
     size_t slot_count, slot_capacity, used;
 };
@@ -77,6 +78,8 @@ static void release(struct group *g) {
     for (size_t i = 0; i < g->slot_count; i++)
         cudaFree(g->slots[i].device);
     free(g->slots);
+    if (g->computed)
+        cudaEventDestroy(g->computed);
     if (g->stream)
         cudaStreamDestroy(g->stream);
     free(g);
@@ -96,6 +99,8 @@ static int group_open(void **state, const unsigned char id[NCCL_ID_SIZE], int ra
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     int rc = check_cuda(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), "making a stream", err);
+    if (rc == 0)
+        rc = check_cuda(cudaEventCreateWithFlags(&g->computed, cudaEventDisableTiming), "making an event", err);
     if (rc == 0)
         rc = settle(g->comm, ncclCommInitRankConfig(&g->comm, size, unique, rank, &config), OPEN_TIMEOUT_MS, "joining the group", err);
     if (rc < 0) {
@@ -132,6 +137,11 @@ static int take_slot(struct group *g, int64_t count, struct slot **slot, struct 
     return rc;
 }
 
+static int sum(struct group *g, float *values, int64_t count, struct error *err) {
+    return settle(g->comm, ncclAllReduce(values, values, (size_t)count, ncclFloat, ncclSum, g->comm, g->stream), SUM_TIMEOUT_MS,
+                  "all-reduce", err);
+}
+
 static int begin(void *state, float *values, int64_t count, struct error *err) {
     struct group *g = state;
     size_t bytes = (size_t)count * sizeof(float);
@@ -140,10 +150,22 @@ static int begin(void *state, float *values, int64_t count, struct error *err) {
     if (rc == 0)
         rc = check_cuda(cudaMemcpyAsync(slot->device, values, bytes, cudaMemcpyHostToDevice, g->stream), "copying to the GPU", err);
     if (rc == 0)
-        rc = settle(g->comm, ncclAllReduce(slot->device, slot->device, (size_t)count, ncclFloat, ncclSum, g->comm, g->stream),
-                    SUM_TIMEOUT_MS, "all-reduce", err);
+        rc = sum(g, slot->device, count, err);
     if (rc == 0)
         rc = check_cuda(cudaMemcpyAsync(values, slot->device, bytes, cudaMemcpyDeviceToHost, g->stream), "copying from the GPU", err);
+    if (rc < 0)
+        group_abort(g);
+    return rc;
+}
+
+/* The sum waits for what was computed before. What is computed after a finish needs no such wait: finish returns when the sums are there. */
+static int begin_on_gpu(void *state, float *values, int64_t count, struct error *err) {
+    struct group *g = state;
+    int rc = check_cuda(cudaEventRecord(g->computed, NULL), "marking what is computed", err);
+    if (rc == 0)
+        rc = check_cuda(cudaStreamWaitEvent(g->stream, g->computed, 0), "waiting for what is computed", err);
+    if (rc == 0)
+        rc = sum(g, values, count, err);
     if (rc < 0)
         group_abort(g);
     return rc;
@@ -177,7 +199,9 @@ static int finish(void *state, struct error *err) {
 
 static const struct collective_way way = {
     .name = "nccl", .all_reduce_begin = begin, .all_reduce_finish = finish, .close = group_close, .abort = group_abort};
+static const struct collective_way gpu_way = {.name = "nccl", .on_gpu = true, .all_reduce_begin = begin_on_gpu,
+                                              .all_reduce_finish = finish, .close = group_close, .abort = group_abort};
 
 extern const struct nccl_library nccl_library;
 __attribute__((visibility("default"))) const struct nccl_library nccl_library = {
-    .abi = NCCL_LIBRARY_ABI, .choose_gpu = choose_gpu, .make_id = make_id, .open = group_open, .way = &way};
+    .abi = NCCL_LIBRARY_ABI, .choose_gpu = choose_gpu, .make_id = make_id, .open = group_open, .way = &way, .gpu_way = &gpu_way};

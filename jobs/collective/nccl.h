@@ -5,7 +5,7 @@
 
 #include "jobs/collective/collective.h"
 
-enum { NCCL_LIBRARY_ABI = 1, NCCL_ID_SIZE = 128 };
+enum { NCCL_LIBRARY_ABI = 2, NCCL_ID_SIZE = 128 };
 
 struct nccl_library {
     int abi;
@@ -15,7 +15,7 @@ struct nccl_library {
     int (*make_id)(unsigned char id[NCCL_ID_SIZE], struct error *err);
     /* Joins the group. Bounded in time: a peer that doesn't come is an error. */
     int (*open)(void **state, const unsigned char id[NCCL_ID_SIZE], int rank, int size, struct error *err);
-    const struct collective_way *way;
+    const struct collective_way *way, *gpu_way;   /* of values in host memory, and in the GPU's; either has the state of open */
 };
 
 #endif

@@ -24,14 +24,14 @@ static const void *sample(const void *images, int n, int64_t size) { return (con
 static void forward(void *out, const void *in, const void *weight, const float *bias, int N, const struct conv *s) {
     int group = group_of(N, s);
     void *columns = device_scratch((size_t)(group * out_pixels(s) * window(s) * element()));
+    if (bias)
+        device_fill_rows(out, bias, N * out_pixels(s), s->outputs);
     for (int n = 0; n < N; n += group) {
         int count = N - n < group ? N - n : group;
         device_unfold(columns, sample(in, n, in_size(s)), count, s);
-        device_product((void *)sample(out, n, out_pixels(s) * s->outputs), false, 0, (struct device_matrix){columns, false},
+        device_product((void *)sample(out, n, out_pixels(s) * s->outputs), false, bias ? 1 : 0, (struct device_matrix){columns, false},
                        (struct device_matrix){weight, false}, count * out_pixels(s), s->outputs, window(s));
     }
-    if (bias)
-        device_add_bias(out, bias, N * out_pixels(s), s->outputs);
 }
 
 static void backward_input(void *din, const void *dout, const float *weight, int N, const struct conv *s) {

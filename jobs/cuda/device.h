@@ -43,7 +43,7 @@ struct device_matrix {
     const void *at;
     bool transposed;
 };
-/* out [rows,columns] = a [rows,depth] * b [depth,columns], with beta * out added. out has fp32 elements where it is `floats`, else those of
+/* out [rows,columns] = a [rows,depth] * b [depth,columns] + beta * out, rounded once. out has fp32 elements where it is `floats`, else those of
  * activations; sums are fp32. */
 void device_product(void *out, bool floats, float beta, struct device_matrix a, struct device_matrix b, int64_t rows, int columns,
                     int64_t depth);
@@ -55,7 +55,7 @@ const void *device_operand(const float *weight, int64_t count);
 
 /* ---- kernels that operations share ---- */
 
-void device_add_bias(void *out, const float *bias, int64_t rows, int columns);          /* to each row */
+void device_fill_rows(void *out, const float *row, int64_t rows, int columns);           /* each becomes this row */
 void device_add_column_sums(float *sums, const void *in, int64_t rows, int columns);    /* adds the sum over the rows */
 void device_to_bf16(void *out, const float *in, int64_t count);
 void device_transpose(void *out, const float *in, int rows, int columns);               /* activations [columns,rows] from in [rows,columns] */

@@ -145,27 +145,24 @@ void cuda_move_towards(float *out, const float *in, float rate, int64_t count) {
 
 void device_to_bf16(void *out, const float *in, int64_t count) { from_floats<bf16>(out, in, count); }
 
-/* ---- a bias for each column ---- */
+/* ---- the same row everywhere ---- */
 
-template <typename T, int W> __global__ void add_bias_kernel(T *out, const float *bias, int64_t packs, int columns) {
+template <typename T, int W> __global__ void fill_rows_kernel(T *out, const float *row, int64_t packs, int columns) {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= packs)
         return;
-    float x[W], b[W];
-    load(x, out + W * i);
-    load(b, bias + W * i % columns);
-    for (int j = 0; j < W; j++)
-        x[j] += b[j];
+    float x[W];
+    load(x, row + W * i % columns);
     store(out + W * i, x);
 }
 
-template <typename T> static void add_bias(void *to, const float *bias, int64_t rows, int columns) {
+template <typename T> static void fill_rows(void *to, const float *row, int64_t rows, int columns) {
     T *out = (T *)to;
     int64_t count = rows * columns;
-    if (columns % 4 == 0 && in_fours(out) && in_fours(bias))
-        LAUNCH((add_bias_kernel<T, 4>), parts(count / 4, THREADS), THREADS, 0, out, bias, count / 4, columns);
+    if (columns % 4 == 0 && in_fours(out) && in_fours(row))
+        LAUNCH((fill_rows_kernel<T, 4>), parts(count / 4, THREADS), THREADS, 0, out, row, count / 4, columns);
     else
-        LAUNCH((add_bias_kernel<T, 1>), parts(count, THREADS), THREADS, 0, out, bias, count, columns);
+        LAUNCH((fill_rows_kernel<T, 1>), parts(count, THREADS), THREADS, 0, out, row, count, columns);
 }
 
-void device_add_bias(void *out, const float *bias, int64_t rows, int columns) { BY_ELEMENT(add_bias, out, bias, rows, columns); }
+void device_fill_rows(void *out, const float *row, int64_t rows, int columns) { BY_ELEMENT(fill_rows, out, row, rows, columns); }

@@ -63,8 +63,8 @@ static struct device_matrix as_is(const void *at) { return (struct device_matrix
 static struct device_matrix transposed(const void *at) { return (struct device_matrix){at, true}; }
 
 static void forward(void *out, const void *in, const float *weight, const float *bias, int N, int K, int M) {
-    device_product(out, false, 0, as_is(in), as_is(device_operand(weight, (int64_t)K * M)), N, M, K);
-    device_add_bias(out, bias, N, M);
+    device_fill_rows(out, bias, N, M);
+    device_product(out, false, 1, as_is(in), as_is(device_operand(weight, (int64_t)K * M)), N, M, K);
 }
 
 static void backward(void *din, float *dweight, float *dbias, const void *dout, const void *in, const float *weight, int N, int K, int M) {

@@ -49,7 +49,7 @@ static void predict(const struct model *m, const struct images *images, int64_t 
             images_read(images, at + n, inputs + n * pixels, &labels[n]);
         model_forward(m, &pass, inputs, labels, count, 0);
         for (int n = 0; n < count; n++)
-            predicted[at + n - first] = likeliest(model_logits(m, &pass) + (size_t)n * (size_t)classes, classes);
+            predicted[at + n - first] = likeliest(model_logits(&pass) + (size_t)n * (size_t)classes, classes);
     }
     free(inputs);
     model_pass_free(&pass);

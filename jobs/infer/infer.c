@@ -48,7 +48,7 @@ static int share_model(struct inference *i, int64_t *step, struct error *err) {
     if (rc == 0)
         rc = collective_broadcast(i->group, &config, sizeof config, 0, err);
     if (rc == 0 && i->group->rank != 0)
-        model_init(&i->model, &config);
+        model_init(&i->model, &config, &backend_cpu);
     if (rc == 0)
         rc = collective_broadcast(i->group, i->model.weights, (size_t)i->model.count * sizeof(float), 0, err);
     return rc;

@@ -14,7 +14,7 @@ int load_model(struct model *m, const char *folder, int64_t *step, struct error 
         return error_set(err, ERR_NOT_FOUND, "there is no checkpoint in %s: train first, with muster-train --checkpoint %s", folder,
                          folder);
     if (rc == 0) {
-        model_init(m, &config);
+        model_init(m, &config, &backend_cpu);
         *step = state.step;
         rc = checkpoint_read(path, m, NULL, NULL, err);
         if (rc < 0)

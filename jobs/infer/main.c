@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/version.h"
+#include "jobs/backend/gpu_library.h"
 #include "jobs/infer/infer.h"
 
 enum { EXIT_USAGE = 2 };
@@ -29,8 +30,8 @@ int main(int argc, char **argv) {
     harness_init(&harness, false);
     /* Generating sums nothing over the ranks, so it needs no NCCL; the GPUs wait for kernels of their own. */
     enum collective_kind kind = collective_is_launched() ? COLLECTIVE_MPI : COLLECTIVE_LOCAL;
-    int rc = collective_open(&group, kind, harness.world_size, harness.local_rank, &err);
-    if (rc == 0 && group.rank == 0 && collective_has_real_gpu())
+    int rc = collective_open(&group, kind, false, harness.world_size, harness.local_rank, &err);
+    if (rc == 0 && group.rank == 0 && gpu_is_allocated())
         fprintf(stderr, "warning: real GPUs are allocated, but this version generates on the CPUs\n");
     if (rc == 0)
         rc = infer_run(&settings, &harness, &group, &err);

@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/xmalloc.h"
 
-enum { PIECE = 1 << 18, ARRAYS = 3 };
+enum { ARRAYS = 3 };
 
 struct checkpoint_writer {
     const char *dir;
@@ -50,7 +50,7 @@ void checkpoint_writer_free(struct checkpoint_writer *w) {
         return;
     if (w->has_thread)
         pthread_join(w->thread, NULL);
-    model_release(&w->model);
+    free(w->model.weights);
     free(w->momentum);
     free(w->variance);
     free(w);
@@ -77,23 +77,23 @@ static bool start_thread(struct checkpoint_writer *w) {
     return started;
 }
 
-void checkpoint_writer_start(struct checkpoint_writer *w, const struct checkpoint_state *state, const struct model *m,
-                             const float *momentum, const float *variance) {
+int checkpoint_writer_start(struct checkpoint_writer *w, const struct checkpoint_state *state, const struct model *m,
+                            const float *momentum, const float *variance, struct error *err) {
     assert(!w->started && m->count == w->model.count);
     w->state = *state;
     const float *from[ARRAYS] = {m->weights, momentum, variance};
     float *to[ARRAYS] = {w->model.weights, w->momentum, w->variance};
-    int64_t pieces = (m->count + PIECE - 1) / PIECE;
-#pragma omp parallel for
-    for (int64_t i = 0; i < ARRAYS * pieces; i++) {
-        int64_t at = i / ARRAYS * PIECE, count = m->count - at < PIECE ? m->count - at : PIECE;
-        memcpy(to[i % ARRAYS] + at, from[i % ARRAYS] + at, (size_t)count * sizeof(float));
-    }
+    for (int i = 0; i < ARRAYS; i++)
+        m->backend->operations->download(to[i], from[i], (size_t)m->count * sizeof(float));
+    int rc = m->backend->operations->finish(err);
+    if (rc < 0)
+        return rc;
     w->started = true;
     atomic_store(&w->done, false);
     w->has_thread = start_thread(w);
     if (!w->has_thread)   /* no more threads for this user: then the training waits for its checkpoint */
         write_copy(w);
+    return 0;
 }
 
 bool checkpoint_writer_done(const struct checkpoint_writer *w) { return w->started && atomic_load(&w->done); }

@@ -16,9 +16,10 @@ struct checkpoint_writer *checkpoint_writer_new(const char *dir, int64_t keep, c
 void checkpoint_writer_free(struct checkpoint_writer *w);   /* after the end of what is being written; NULL is fine */
 int64_t checkpoint_writer_bytes(const struct model *m);
 
-/* Returns when everything is copied. The one before must have been waited for. */
-void checkpoint_writer_start(struct checkpoint_writer *w, const struct checkpoint_state *state, const struct model *m,
-                             const float *momentum, const float *variance);
+/* Returns when everything is copied from the backend's memory. Where that failed nothing is written. The one before must have been waited
+ * for. */
+int checkpoint_writer_start(struct checkpoint_writer *w, const struct checkpoint_state *state, const struct model *m,
+                            const float *momentum, const float *variance, struct error *err);
 bool checkpoint_writer_done(const struct checkpoint_writer *w);   /* wait would return at once */
 /* The result of checkpoint_write for the one that was started, and how long that took. */
 int checkpoint_writer_wait(struct checkpoint_writer *w, int64_t *write_us, struct error *err);

@@ -9,7 +9,7 @@
 #include "common/xmalloc.h"
 #include "jobs/model/random.h"
 
-enum { SIDE_MAX = 4096, CHANNELS_MAX = 65536, KERNEL_MAX = 31, ALIGNMENT = 64 };
+enum { SIDE_MAX = 4096, CHANNELS_MAX = 65536, KERNEL_MAX = 31, ALIGNMENT = 256 };
 
 const struct cnn_config cnn_config_mnist = {
     .height = 28, .width = 28, .channels = 1, .stages = 2, .outputs = {32, 64}, .kernel = 5, .hidden = 128, .classes = 10};
@@ -125,21 +125,22 @@ void cnn_randomize(const struct cnn *c, float *weights, uint64_t seed) {
 /* ---- a pass ---- */
 
 struct stage_pass {
-    float *conv;         /* out of the convolution */
-    float *norm;         /* that, normalised; without batch normalisation it is conv itself */
-    float *pooled;       /* out of the stage */
+    void *conv;          /* out of the convolution */
+    void *norm;          /* that, normalised; without batch normalisation it is conv itself */
+    void *pooled;        /* out of the stage */
     uint8_t *winner;
     float *statistics;   /* mean, then variance, of the last training forward */
     double *sums;        /* [samples, 2, outputs] */
 };
 
 struct cnn_pass {
+    const struct backend *backend;
     int samples;         /* as allocated */
     int used;            /* by the last forward */
     float scale;         /* of the last forward */
     char *memory;
     struct stage_pass stages[CNN_STAGES_MAX];
-    float *d_pooled, *d_conv;   /* gradients, as large as the largest stage's */
+    void *d_pooled, *d_conv;    /* gradients, as large as the largest stage's */
     struct mlp_pass *dense;
 };
 
@@ -152,38 +153,39 @@ static void *carve(const struct cnn_pass *p, int64_t *used, int64_t bytes) {
 static int64_t stage_outputs(const struct conv *s) { return (int64_t)s->height * s->width * s->outputs; }
 
 /* Lays the arrays one after the other; with p->memory NULL it only counts. */
-static int64_t lay_out(struct cnn_pass *p, const struct cnn *c, int64_t N) {
-    int64_t used = 0, largest = 0, floats = sizeof(float);
+static int64_t lay_out(struct cnn_pass *p, const struct cnn *c, size_t element, int64_t N) {
+    int64_t used = 0, largest = 0, each = (int64_t)element;
     for (int i = 0; i < c->config.stages; i++) {
         struct stage_pass *s = &p->stages[i];
         int64_t M = c->convs[i].outputs, size = N * stage_outputs(&c->convs[i]);
-        s->conv = carve(p, &used, size * floats);
-        s->norm = c->config.batch_norm ? carve(p, &used, size * floats) : s->conv;
-        s->pooled = carve(p, &used, size / 4 * floats);
+        s->conv = carve(p, &used, size * each);
+        s->norm = c->config.batch_norm ? carve(p, &used, size * each) : s->conv;
+        s->pooled = carve(p, &used, size / 4 * each);
         s->winner = carve(p, &used, size / 4);
         if (c->config.batch_norm) {
-            s->statistics = carve(p, &used, 2 * M * floats);
+            s->statistics = carve(p, &used, 2 * M * (int64_t)sizeof(float));
             s->sums = carve(p, &used, N * 2 * M * (int64_t)sizeof(double));
         }
         largest = size > largest ? size : largest;
     }
-    p->d_pooled = carve(p, &used, largest / 4 * floats);
-    p->d_conv = carve(p, &used, largest * floats);
+    p->d_pooled = carve(p, &used, largest / 4 * each);
+    p->d_conv = carve(p, &used, largest * each);
     return used;
 }
 
-int64_t cnn_pass_bytes(const struct cnn *c, int samples) {
+int64_t cnn_pass_bytes(const struct cnn *c, size_t element, int samples) {
     struct cnn_pass p = {0};
-    return lay_out(&p, c, samples) + mlp_pass_bytes(&c->dense, samples);
+    return lay_out(&p, c, element, samples) + mlp_pass_bytes(&c->dense, element, samples);
 }
 
-struct cnn_pass *cnn_pass_new(const struct cnn *c, int samples) {
+struct cnn_pass *cnn_pass_new(const struct cnn *c, const struct backend *backend, int samples) {
     assert(samples > 0);
     struct cnn_pass *p = xcalloc(1, sizeof *p);
+    p->backend = backend;
     p->samples = samples;
-    p->memory = xmalloc((size_t)lay_out(p, c, samples));
-    lay_out(p, c, samples);
-    p->dense = mlp_pass_new(&c->dense, samples);
+    p->memory = backend->operations->allocate((size_t)lay_out(p, c, backend->element, samples));
+    lay_out(p, c, backend->element, samples);
+    p->dense = mlp_pass_new(&c->dense, backend, samples);
     return p;
 }
 
@@ -191,42 +193,44 @@ void cnn_pass_free(struct cnn_pass *p) {
     if (!p)
         return;
     mlp_pass_free(p->dense);
-    free(p->memory);
+    p->backend->operations->release(p->memory);
     free(p);
 }
 
 /* ---- forward ---- */
 
 static void normalize_stage(const struct cnn *c, int stage, const float *weights, struct cnn_pass *p) {
+    const struct backend_operations *o = p->backend->operations;
     struct stage_pass *s = &p->stages[stage];
     int M = c->convs[stage].outputs, pixels = c->convs[stage].height * c->convs[stage].width;
     const float *norm = weights + stage_at(c, stage) + conv_count(&c->convs[stage]), *statistics = weights + statistics_at(c, stage);
     if (p->scale != 0) {
-        batchnorm_sums(s->sums, s->conv, p->used, pixels, M);
-        sum_pairwise(s->sums, p->used, 2 * M);
-        batchnorm_statistics(s->statistics, s->statistics + M, s->sums, (int64_t)p->used * pixels, M);
+        o->batchnorm_sums(s->sums, s->conv, p->used, pixels, M);
+        o->sum_pairwise(s->sums, p->used, 2 * M);
+        o->batchnorm_statistics(s->statistics, s->statistics + M, s->sums, (int64_t)p->used * pixels, M);
         statistics = s->statistics;
     }
-    batchnorm_forward(s->norm, s->conv, norm, norm + M, statistics, statistics + M, p->used, pixels, M);
+    o->batchnorm_forward(s->norm, s->conv, norm, norm + M, statistics, statistics + M, p->used, pixels, M);
 }
 
-static void forward_stage(const struct cnn *c, int stage, const float *weights, struct cnn_pass *p, const float *in) {
+static void forward_stage(const struct cnn *c, int stage, const float *weights, struct cnn_pass *p, const void *in) {
+    const struct backend_operations *o = p->backend->operations;
     const struct conv *conv = &c->convs[stage];
     struct stage_pass *s = &p->stages[stage];
     const float *weight = weights + stage_at(c, stage);
-    conv_forward(s->conv, in, weight, c->config.batch_norm ? NULL : weight + conv_count(conv), p->used, conv);
+    o->conv_forward(s->conv, in, weight, c->config.batch_norm ? NULL : weight + conv_count(conv), p->used, conv);
     if (c->config.batch_norm)
         normalize_stage(c, stage, weights, p);
-    max_pool_forward(s->pooled, s->winner, s->norm, p->used, conv->height, conv->width, conv->outputs);
-    relu_forward(s->pooled, p->used * stage_outputs(conv) / 4);
+    o->max_pool_forward(s->pooled, s->winner, s->norm, p->used, conv->height, conv->width, conv->outputs);
+    o->relu_forward(s->pooled, p->used * stage_outputs(conv) / 4);
 }
 
-struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, const uint8_t *labels,
+struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct cnn_pass *p, const void *images, const uint8_t *labels,
                               int samples, float scale) {
     assert(samples <= p->samples);
     p->used = samples;
     p->scale = scale;
-    const float *in = images;
+    const void *in = images;
     for (int s = 0; s < c->config.stages; s++) {
         forward_stage(c, s, weights, p, in);
         in = p->stages[s].pooled;
@@ -234,44 +238,44 @@ struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct 
     return mlp_forward(&c->dense, weights, p->dense, in, labels, samples, scale);
 }
 
-const float *cnn_logits(const struct cnn *c, const struct cnn_pass *p) { return mlp_logits(&c->dense, p->dense); }
+const float *cnn_logits(const struct cnn_pass *p) { return mlp_logits(p->dense); }
 
 /* ---- backward ---- */
 
 static void add_statistics(const struct cnn *c, const struct cnn_pass *p, float *gradient) {
     for (int stage = 0; stage < c->config.stages; stage++)
-        for (int i = 0; i < 2 * c->convs[stage].outputs; i++)
-            gradient[statistics_at(c, stage) + i] += p->scale * (float)p->used * p->stages[stage].statistics[i];
+        p->backend->operations->add_scaled(gradient + statistics_at(c, stage), p->stages[stage].statistics, p->scale * (float)p->used,
+                                           2 * c->convs[stage].outputs);
 }
 
 /* Turns p->d_conv from the gradient of the norm's output into that of its input. gradient is that of the norm's weight and bias. */
 static void backward_norm(const struct cnn *c, int stage, const float *norm, struct cnn_pass *p, float *gradient) {
+    const struct backend_operations *o = p->backend->operations;
     struct stage_pass *s = &p->stages[stage];
     int M = c->convs[stage].outputs, pixels = c->convs[stage].height * c->convs[stage].width;
     const float *mean = s->statistics, *variance = mean + M;
-    batchnorm_backward_sums(s->sums, p->d_conv, s->conv, mean, variance, p->used, pixels, M);
-    sum_pairwise(s->sums, p->used, 2 * M);
-    for (int m = 0; m < M; m++) {
-        gradient[m] += (float)s->sums[M + m];
-        gradient[M + m] += (float)s->sums[m];
-    }
-    batchnorm_backward(p->d_conv, p->d_conv, s->conv, norm, mean, variance, s->sums, (int64_t)p->used * pixels, p->used, pixels, M);
+    o->batchnorm_backward_sums(s->sums, p->d_conv, s->conv, mean, variance, p->used, pixels, M);
+    o->sum_pairwise(s->sums, p->used, 2 * M);
+    o->add_doubles(gradient, s->sums + M, M);
+    o->add_doubles(gradient + M, s->sums, M);
+    o->batchnorm_backward(p->d_conv, p->d_conv, s->conv, norm, mean, variance, s->sums, (int64_t)p->used * pixels, p->used, pixels, M);
 }
 
 /* p->d_pooled comes in as the gradient of the stage's output and goes out as that of its input, but not of the images. */
-static void backward_stage(const struct cnn *c, int stage, const float *weights, struct cnn_pass *p, const float *in, float *gradient) {
+static void backward_stage(const struct cnn *c, int stage, const float *weights, struct cnn_pass *p, const void *in, float *gradient) {
+    const struct backend_operations *o = p->backend->operations;
     const struct conv *conv = &c->convs[stage];
     struct stage_pass *s = &p->stages[stage];
     int64_t at = stage_at(c, stage), after = at + conv_count(conv);
-    relu_backward(p->d_pooled, s->pooled, p->used * stage_outputs(conv) / 4);
-    max_pool_backward(p->d_conv, p->d_pooled, s->winner, p->used, conv->height, conv->width, conv->outputs);
+    o->relu_backward(p->d_pooled, s->pooled, p->used * stage_outputs(conv) / 4);
+    o->max_pool_backward(p->d_conv, p->d_pooled, s->winner, p->used, conv->height, conv->width, conv->outputs);
     if (c->config.batch_norm)
         backward_norm(c, stage, weights + after, p, gradient + after);
-    conv_backward(stage > 0 ? p->d_pooled : NULL, gradient + at, c->config.batch_norm ? NULL : gradient + after, p->d_conv, in,
+    o->conv_backward(stage > 0 ? p->d_pooled : NULL, gradient + at, c->config.batch_norm ? NULL : gradient + after, p->d_conv, in,
                   weights + at, p->used, conv);
 }
 
-void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, float *gradient,
+void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const void *images, float *gradient,
                   model_ready_fn *ready, void *context) {
     int last = c->config.stages - 1;
     assert(p->scale != 0);
@@ -288,9 +292,8 @@ void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p,
     }
 }
 
-void cnn_update_statistics(const struct cnn *c, float *weights, const float *gradient, float rate) {
-    for (int64_t i = c->trained; i < c->count; i++)
-        weights[i] += rate * (gradient[i] - weights[i]);
+void cnn_update_statistics(const struct cnn *c, const struct backend *backend, float *weights, const float *gradient, float rate) {
+    backend->operations->move_towards(weights + c->trained, gradient + c->trained, rate, c->count - c->trained);
 }
 
 double cnn_training_flops(const struct cnn *c) {

@@ -11,7 +11,6 @@
 
 #include <stdbool.h>
 
-#include "jobs/kernels/kernels.h"
 #include "jobs/model/mlp.h"
 
 enum { CNN_STAGES_MAX = 8 };
@@ -47,27 +46,27 @@ struct model_tensor cnn_tensor_at(const struct cnn *c, int i);
 /* As mlp_randomize; norms 1 and 0; running statistics those of numbers with mean 0 and variance 1. */
 void cnn_randomize(const struct cnn *c, float *weights, uint64_t seed);
 
-/* The activations of one pass over at most `samples`, and scratch. */
+/* The activations of one pass over at most `samples`, and scratch; where, as in mlp.h. */
 struct cnn_pass;
-struct cnn_pass *cnn_pass_new(const struct cnn *c, int samples);
+struct cnn_pass *cnn_pass_new(const struct cnn *c, const struct backend *backend, int samples);
 void cnn_pass_free(struct cnn_pass *p);
-int64_t cnn_pass_bytes(const struct cnn *c, int samples);
+int64_t cnn_pass_bytes(const struct cnn *c, size_t element, int samples);
 
 /* images [samples, height, width, channels]. scale != 0 is training: norms use the batch's statistics, and a backward of scale * the loss
  * is prepared. scale 0 is evaluation, by the running statistics. */
-struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, const uint8_t *labels,
+struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct cnn_pass *p, const void *images, const uint8_t *labels,
                               int samples, float scale);
 
 /* As mlp_logits. */
-const float *cnn_logits(const struct cnn *c, const struct cnn_pass *p);
+const float *cnn_logits(const struct cnn_pass *p);
 
 /* Adds the gradient of the last forward to `gradient`, and scale * samples times the batch's statistics (so with scale = 1 / the samples of
  * a step, a step's shares add up to an average). ready as in mlp_backward, from the array's end to its beginning. */
-void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const float *images, float *gradient,
+void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const void *images, float *gradient,
                   model_ready_fn *ready, void *context);
 
 /* Moves the running statistics by `rate` (0.1 is usual) towards those in the gradient. The variance is the biased one. */
-void cnn_update_statistics(const struct cnn *c, float *weights, const float *gradient, float rate);
+void cnn_update_statistics(const struct cnn *c, const struct backend *backend, float *weights, const float *gradient, float rate);
 
 /* Floating-point operations a sample of a training step: forward and backward, products only. */
 double cnn_training_flops(const struct cnn *c);

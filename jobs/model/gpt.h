@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "jobs/backend/backend.h"
 #include "jobs/model/tensor.h"
 
 enum { GPT_VOCABULARY = 256 };
@@ -33,7 +34,7 @@ struct gpt {
     int64_t part_at[GPT_PART_COUNT];   /* within a block */
     int64_t block_count;               /* parameters of one block */
     int64_t count;                     /* of all */
-    float *weights;
+    float *weights;                    /* in host memory, or where the passes compute */
 };
 
 /* Fails with ERR_INVALID and a sentence that names the field. */
@@ -55,11 +56,12 @@ struct model_tensor gpt_tensor_at(const struct gpt *g, int i);
 int64_t gpt_block_at(const struct gpt *g, int layer);
 int64_t gpt_final_at(const struct gpt *g);
 
-/* The activations of one pass over `sequences` of `positions` tokens each, and scratch. */
+/* The activations of one pass over `sequences` of `positions` tokens each, and scratch. It computes in a backend's memory: there lie the
+ * weights, tokens, targets and gradients that it is given. */
 struct gpt_pass;
-struct gpt_pass *gpt_pass_new(const struct gpt *g, int sequences, int positions);
+struct gpt_pass *gpt_pass_new(const struct gpt *g, const struct backend *backend, int sequences, int positions);
 void gpt_pass_free(struct gpt_pass *p);
-int64_t gpt_pass_bytes(const struct gpt_config *config, int sequences, int positions);
+int64_t gpt_pass_bytes(const struct gpt_config *config, size_t element, int sequences, int positions);
 
 /* Returns the sum over all positions of -log p(target), in nats. scale != 0 prepares a backward of scale * that sum. The first `sequences`
  * of the pass are used. */

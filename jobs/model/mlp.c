@@ -7,10 +7,9 @@
 #include <string.h>
 
 #include "common/xmalloc.h"
-#include "jobs/kernels/kernels.h"
 #include "jobs/model/random.h"
 
-enum { SIZE_MAX_INPUTS = 1 << 24, CLASSES_MAX = 256, ALIGNMENT = 16 };
+enum { SIZE_MAX_INPUTS = 1 << 24, CLASSES_MAX = 256, ALIGNMENT = 256 };
 
 int mlp_config_check(const struct mlp_config *c, struct error *err) {
     if (c->layers < 1 || c->layers > MLP_LAYERS_MAX)
@@ -62,94 +61,114 @@ void mlp_randomize(const struct mlp *m, float *weights, uint64_t seed) {
 }
 
 struct mlp_pass {
-    int samples;              /* as allocated */
-    int used;                 /* by the last forward */
-    float *memory;
-    float *out[MLP_LAYERS_MAX];   /* of each layer, after ReLU; the last holds the logits, then their gradient */
-    float *losses;
-    float *d_out, *d_in;      /* gradients, as wide as the widest hidden layer */
+    const struct backend *backend;
+    int samples;                  /* as allocated */
+    int used;                     /* by the last forward */
+    char *memory;
+    void *out[MLP_LAYERS_MAX];    /* of each layer, after ReLU; the last holds the logits, then their gradient */
+    float *logits, *losses;
+    void *d_out, *d_in;           /* gradients, as wide as the widest hidden layer */
+    float *told_logits, *told_losses;   /* in host memory */
+    uint8_t *told_labels;
 };
 
 /* Lays the arrays one after the other; with p->memory NULL it only counts. */
-static int64_t carve(struct mlp_pass *p, const struct mlp *m, int64_t N) {
-    int64_t used = 0, widest = 1;
-#define CARVE(field, size) (field) = p->memory ? p->memory + used : NULL, used += ((size) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT
+static int64_t carve(struct mlp_pass *p, const struct mlp *m, size_t element, int64_t N) {
+    int64_t used = 0, widest = 1, classes = m->config.sizes[m->config.layers];
+#define CARVE(field, count, size) \
+    (field) = p->memory ? (void *)(p->memory + used) : NULL, used += ((count) * (int64_t)(size) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT
     for (int l = 0; l < m->config.layers; l++) {
-        CARVE(p->out[l], N * m->config.sizes[l + 1]);
+        CARVE(p->out[l], N * m->config.sizes[l + 1], element);
         widest = l > 0 && m->config.sizes[l] > widest ? m->config.sizes[l] : widest;
     }
-    CARVE(p->losses, N);
-    CARVE(p->d_out, N * widest);
-    CARVE(p->d_in, N * widest);
+    CARVE(p->logits, N * classes, sizeof(float));
+    CARVE(p->losses, N, sizeof(float));
+    CARVE(p->d_out, N * widest, element);
+    CARVE(p->d_in, N * widest, element);
 #undef CARVE
     return used;
 }
 
-int64_t mlp_pass_bytes(const struct mlp *m, int samples) {
+int64_t mlp_pass_bytes(const struct mlp *m, size_t element, int samples) {
     struct mlp_pass p = {0};
-    return carve(&p, m, samples) * (int64_t)sizeof(float);
+    return carve(&p, m, element, samples);
 }
 
-struct mlp_pass *mlp_pass_new(const struct mlp *m, int samples) {
+struct mlp_pass *mlp_pass_new(const struct mlp *m, const struct backend *backend, int samples) {
     assert(samples > 0);
     struct mlp_pass *p = xcalloc(1, sizeof *p);
+    size_t rows = (size_t)samples;
+    p->backend = backend;
     p->samples = samples;
-    p->memory = xmalloc((size_t)mlp_pass_bytes(m, samples));
-    carve(p, m, samples);
+    p->memory = backend->operations->allocate((size_t)mlp_pass_bytes(m, backend->element, samples));
+    carve(p, m, backend->element, samples);
+    p->told_logits = xcalloc(rows * (size_t)m->config.sizes[m->config.layers], sizeof *p->told_logits);
+    p->told_losses = xcalloc(rows, sizeof *p->told_losses);
+    p->told_labels = xcalloc(rows, sizeof *p->told_labels);
     return p;
 }
 
 void mlp_pass_free(struct mlp_pass *p) {
     if (!p)
         return;
-    free(p->memory);
+    p->backend->operations->release(p->memory);
+    free(p->told_logits);
+    free(p->told_losses);
+    free(p->told_labels);
     free(p);
 }
 
-static int count_correct(const float *logits, const uint8_t *labels, int N, int classes) {
-    int correct = 0;
-    for (int n = 0; n < N; n++, logits += classes) {
+/* From what is in host memory. */
+static struct mlp_result sum_up(const struct mlp_pass *p, int classes) {
+    struct mlp_result r = {0};
+    const float *logits = p->told_logits;
+    for (int n = 0; n < p->used; n++, logits += classes) {
         int best = 0;
         for (int c = 1; c < classes; c++)
             best = logits[c] > logits[best] ? c : best;
-        correct += best == labels[n];
+        r.correct += best == p->told_labels[n];
+        r.loss += p->told_losses[n];
     }
-    return correct;
+    return r;
 }
 
-const float *mlp_logits(const struct mlp *m, const struct mlp_pass *p) { return p->out[m->config.layers - 1]; }
+const float *mlp_logits(const struct mlp_pass *p) { return p->told_logits; }
 
-struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const float *in, const uint8_t *labels,
+struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const void *in, const uint8_t *labels,
                               int samples, float scale) {
     assert(samples <= p->samples);
+    const struct backend_operations *o = p->backend->operations;
     int last = m->config.layers - 1, classes = m->config.sizes[last + 1];
     p->used = samples;
     for (int l = 0; l <= last; l++) {
         int K = m->config.sizes[l], M = m->config.sizes[l + 1];
-        dense_forward(p->out[l], in, weights + layer_at(m, l), weights + bias_at(m, l), samples, K, M);
+        o->dense_forward(p->out[l], in, weights + layer_at(m, l), weights + bias_at(m, l), samples, K, M);
         if (l < last)
-            relu_forward(p->out[l], (int64_t)samples * M);
+            o->relu_forward(p->out[l], (int64_t)samples * M);
         in = p->out[l];
     }
-    struct mlp_result r = {.correct = count_correct(p->out[last], labels, samples, classes)};
-    cross_entropy(p->losses, p->out[last], labels, samples, classes, scale);
-    for (int n = 0; n < samples; n++)
-        r.loss += p->losses[n];
-    return r;
+    size_t rows = (size_t)samples;
+    o->to_floats(p->logits, p->out[last], (int64_t)samples * classes);
+    o->cross_entropy(p->losses, p->out[last], labels, samples, classes, scale);
+    o->download(p->told_logits, p->logits, rows * (size_t)classes * sizeof(float));
+    o->download(p->told_losses, p->losses, rows * sizeof(float));
+    o->download(p->told_labels, labels, rows);
+    return sum_up(p, classes);
 }
 
-void mlp_backward(const struct mlp *m, const float *weights, struct mlp_pass *p, const float *in, float *gradient, float *din,
+void mlp_backward(const struct mlp *m, const float *weights, struct mlp_pass *p, const void *in, float *gradient, void *din,
                   model_ready_fn *ready, void *context) {
+    const struct backend_operations *o = p->backend->operations;
     int last = m->config.layers - 1;
-    const float *d_out = p->out[last];
+    const void *d_out = p->out[last];
     for (int l = last; l >= 0; l--) {
         int K = m->config.sizes[l], M = m->config.sizes[l + 1];
         int64_t at = layer_at(m, l);
-        float *d_in = l == 0 ? din : (last - l) % 2 ? p->d_out : p->d_in;   /* by turns */
-        const float *layer_in = l == 0 ? in : p->out[l - 1];
-        dense_backward(d_in, gradient + at, gradient + bias_at(m, l), d_out, layer_in, weights + at, p->used, K, M);
+        void *d_in = l == 0 ? din : (last - l) % 2 ? p->d_out : p->d_in;   /* by turns */
+        const void *layer_in = l == 0 ? in : p->out[l - 1];
+        o->dense_backward(d_in, gradient + at, gradient + bias_at(m, l), d_out, layer_in, weights + at, p->used, K, M);
         if (l > 0)
-            relu_backward(d_in, layer_in, (int64_t)p->used * K);
+            o->relu_backward(d_in, layer_in, (int64_t)p->used * K);
         if (ready)
             ready(context, at, layer_count(m, l));
         d_out = d_in;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "jobs/backend/backend.h"
 #include "jobs/model/tensor.h"
 
 enum { MLP_LAYERS_MAX = 16 };
@@ -42,22 +43,23 @@ struct model_tensor mlp_tensor_at(const struct mlp *m, int i);
 /* By He (2015): weights normal with variance 2 / inputs, biases 0. A function of seed alone. */
 void mlp_randomize(const struct mlp *m, float *weights, uint64_t seed);
 
-/* The activations of one pass over at most `samples`. */
+/* The activations of one pass over at most `samples`. It computes in a backend's memory: there lie the weights, inputs, labels and gradients
+ * that it is given. */
 struct mlp_pass;
-struct mlp_pass *mlp_pass_new(const struct mlp *m, int samples);
+struct mlp_pass *mlp_pass_new(const struct mlp *m, const struct backend *backend, int samples);
 void mlp_pass_free(struct mlp_pass *p);
-int64_t mlp_pass_bytes(const struct mlp *m, int samples);
+int64_t mlp_pass_bytes(const struct mlp *m, size_t element, int samples);
 
 /* in [samples, inputs]; each label is below the number of classes. scale != 0 prepares a backward of scale * the loss. */
-struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const float *in, const uint8_t *labels,
+struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const void *in, const uint8_t *labels,
                               int samples, float scale);
 
-/* [samples, classes], of the last forward, where its scale was 0. */
-const float *mlp_logits(const struct mlp *m, const struct mlp_pass *p);
+/* [samples, classes], of the last forward, in host memory. */
+const float *mlp_logits(const struct mlp_pass *p);
 
 /* Adds the gradient of the last forward to `gradient`, and puts that of its input into din [samples, inputs] unless that is NULL.
  * ready(context, at, count), if it isn't NULL, is called as soon as a stretch is final: layer by layer, from the last to the first. */
-void mlp_backward(const struct mlp *m, const float *weights, struct mlp_pass *p, const float *in, float *gradient, float *din,
+void mlp_backward(const struct mlp *m, const float *weights, struct mlp_pass *p, const void *in, float *gradient, void *din,
                   model_ready_fn *ready, void *context);
 
 /* Floating-point operations a sample of a training step, products only; with_din: where the gradient of the input is wanted too. */

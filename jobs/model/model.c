@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "common/xmalloc.h"
 
 static const float STATISTICS_RATE = 0.1f;
 
@@ -27,16 +26,28 @@ void model_init_layout(struct model *m, const struct model_config *config) {
     }
 }
 
-void model_init(struct model *m, const struct model_config *config) {
+static void set_weights(struct model *m, float *weights) {
+    m->weights = weights;
+    if (m->config.kind == MODEL_GPT)
+        m->gpt.weights = weights;
+}
+
+void model_init(struct model *m, const struct model_config *config, const struct backend *backend) {
     model_init_layout(m, config);
-    m->weights = xcalloc((size_t)m->count, sizeof *m->weights);
-    if (config->kind == MODEL_GPT)
-        m->gpt.weights = m->weights;
+    m->backend = backend;
+    set_weights(m, backend->operations->allocate((size_t)m->count * sizeof(float)));
 }
 
 void model_release(struct model *m) {
-    free(m->weights);
+    if (m->weights)
+        m->backend->operations->release(m->weights);
     m->weights = NULL;
+}
+
+void model_init_view(struct model *view, const struct model *m, float *weights) {
+    *view = *m;
+    view->backend = &backend_cpu;
+    set_weights(view, weights);
 }
 
 void model_randomize(struct model *m, uint64_t seed) {
@@ -90,68 +101,90 @@ int model_classes(const struct model_config *c) {
     abort();
 }
 
+/* Images come as floats and are computed with as activations. */
+static bool converts_inputs(const struct model *m, size_t element) { return m->config.kind != MODEL_GPT && element != sizeof(float); }
+
+static size_t input_bytes(const struct model *m, int samples) { return (size_t)model_input_bytes(&m->config) * (size_t)samples; }
+
 struct model_pass model_pass_new(const struct model *m, int samples) {
-    struct model_pass p = {.kind = m->config.kind};
+    struct model_pass p = {.kind = m->config.kind, .backend = m->backend};
+    const struct backend_operations *o = m->backend->operations;
+    p.inputs = o->allocate(input_bytes(m, samples));
+    p.targets = o->allocate((size_t)model_targets(&m->config) * (size_t)samples);
+    p.floats = converts_inputs(m, m->backend->element) ? o->allocate(input_bytes(m, samples)) : NULL;
     switch (p.kind) {
-    case MODEL_GPT: p.of = gpt_pass_new(&m->gpt, samples, m->config.gpt.context); break;
-    case MODEL_CNN: p.of = cnn_pass_new(&m->cnn, samples); break;
-    case MODEL_MLP: p.of = mlp_pass_new(&m->mlp, samples); break;
+    case MODEL_GPT: p.of = gpt_pass_new(&m->gpt, m->backend, samples, m->config.gpt.context); break;
+    case MODEL_CNN: p.of = cnn_pass_new(&m->cnn, m->backend, samples); break;
+    case MODEL_MLP: p.of = mlp_pass_new(&m->mlp, m->backend, samples); break;
     case MODEL_KINDS: abort();
     }
     return p;
 }
 
 void model_pass_free(struct model_pass *p) {
+    if (!p->of)
+        return;
     switch (p->kind) {
     case MODEL_GPT: gpt_pass_free(p->of); break;
     case MODEL_CNN: cnn_pass_free(p->of); break;
     case MODEL_MLP: mlp_pass_free(p->of); break;
     case MODEL_KINDS: abort();
     }
+    p->backend->operations->release(p->inputs);
+    p->backend->operations->release(p->targets);
+    p->backend->operations->release(p->floats);
     p->of = NULL;
 }
 
-int64_t model_pass_bytes(const struct model *m, int samples) {
+int64_t model_pass_bytes(const struct model *m, size_t element, int samples) {
     switch (m->config.kind) {
-    case MODEL_GPT: return gpt_pass_bytes(&m->config.gpt, samples, m->config.gpt.context);
-    case MODEL_CNN: return cnn_pass_bytes(&m->cnn, samples);
-    case MODEL_MLP: return mlp_pass_bytes(&m->mlp, samples);
+    case MODEL_GPT: return gpt_pass_bytes(&m->config.gpt, element, samples, m->config.gpt.context);
+    case MODEL_CNN: return cnn_pass_bytes(&m->cnn, element, samples);
+    case MODEL_MLP: return mlp_pass_bytes(&m->mlp, element, samples);
     case MODEL_KINDS: break;
     }
     abort();
+}
+
+static void upload(const struct model *m, struct model_pass *p, const void *inputs, const uint8_t *targets, int samples) {
+    const struct backend_operations *o = p->backend->operations;
+    o->upload(p->floats ? p->floats : p->inputs, inputs, input_bytes(m, samples));
+    if (p->floats)
+        o->from_floats(p->inputs, p->floats, (int64_t)(input_bytes(m, samples) / sizeof(float)));
+    o->upload(p->targets, targets, (size_t)model_targets(&m->config) * (size_t)samples);
 }
 
 static struct model_result result_of(struct mlp_result r) { return (struct model_result){r.loss, r.correct}; }
 
 struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const uint8_t *targets, int samples,
                                   float scale) {
+    upload(m, p, inputs, targets, samples);
     switch (m->config.kind) {
-    case MODEL_GPT: return (struct model_result){.loss = gpt_forward(&m->gpt, p->of, inputs, targets, samples, scale)};
-    case MODEL_CNN: return result_of(cnn_forward(&m->cnn, m->weights, p->of, inputs, targets, samples, scale));
-    case MODEL_MLP: return result_of(mlp_forward(&m->mlp, m->weights, p->of, inputs, targets, samples, scale));
+    case MODEL_GPT: return (struct model_result){.loss = gpt_forward(&m->gpt, p->of, p->inputs, p->targets, samples, scale)};
+    case MODEL_CNN: return result_of(cnn_forward(&m->cnn, m->weights, p->of, p->inputs, p->targets, samples, scale));
+    case MODEL_MLP: return result_of(mlp_forward(&m->mlp, m->weights, p->of, p->inputs, p->targets, samples, scale));
     case MODEL_KINDS: break;
     }
     abort();
 }
 
-const float *model_logits(const struct model *m, const struct model_pass *p) {
-    assert(m->config.kind != MODEL_GPT);
-    return m->config.kind == MODEL_CNN ? cnn_logits(&m->cnn, p->of) : mlp_logits(&m->mlp, p->of);
+const float *model_logits(const struct model_pass *p) {
+    assert(p->kind != MODEL_GPT);
+    return p->kind == MODEL_CNN ? cnn_logits(p->of) : mlp_logits(p->of);
 }
 
-void model_backward(const struct model *m, struct model_pass *p, const void *inputs, float *gradient, model_ready_fn *ready,
-                    void *context) {
+void model_backward(const struct model *m, struct model_pass *p, float *gradient, model_ready_fn *ready, void *context) {
     switch (m->config.kind) {
-    case MODEL_GPT: gpt_backward(&m->gpt, p->of, inputs, gradient, ready, context); return;
-    case MODEL_CNN: cnn_backward(&m->cnn, m->weights, p->of, inputs, gradient, ready, context); return;
-    case MODEL_MLP: mlp_backward(&m->mlp, m->weights, p->of, inputs, gradient, NULL, ready, context); return;
+    case MODEL_GPT: gpt_backward(&m->gpt, p->of, p->inputs, gradient, ready, context); return;
+    case MODEL_CNN: cnn_backward(&m->cnn, m->weights, p->of, p->inputs, gradient, ready, context); return;
+    case MODEL_MLP: mlp_backward(&m->mlp, m->weights, p->of, p->inputs, gradient, NULL, ready, context); return;
     case MODEL_KINDS: abort();
     }
 }
 
 void model_update_statistics(struct model *m, const float *gradient) {
     if (m->config.kind == MODEL_CNN)
-        cnn_update_statistics(&m->cnn, m->weights, gradient, STATISTICS_RATE);
+        cnn_update_statistics(&m->cnn, m->backend, m->weights, gradient, STATISTICS_RATE);
 }
 
 double model_training_flops(const struct model *m) {

@@ -41,13 +41,16 @@ struct model {
         struct mlp mlp;
     };
     int64_t trained, count;   /* parameters that the optimiser steps, the first of them; all, with running statistics */
-    float *weights;
+    const struct backend *backend;
+    float *weights;           /* in the backend's memory */
 };
 
 void model_init_layout(struct model *m, const struct model_config *config);   /* weights NULL: for sizes */
-void model_init(struct model *m, const struct model_config *config);          /* weights all zero */
+void model_init(struct model *m, const struct model_config *config, const struct backend *backend);   /* weights all zero */
 void model_release(struct model *m);
-void model_randomize(struct model *m, uint64_t seed);
+/* The model m with other weights, in host memory, which the caller owns: for files. Isn't released. */
+void model_init_view(struct model *view, const struct model *m, float *weights);
+void model_randomize(struct model *m, uint64_t seed);   /* weights in host memory */
 
 int model_tensor_count(const struct model *m);
 struct model_tensor model_tensor_at(const struct model *m, int i);
@@ -58,20 +61,26 @@ int64_t model_input_bytes(const struct model_config *c);
 int64_t model_targets(const struct model_config *c);   /* a sample; a byte each */
 int model_classes(const struct model_config *c);       /* each target is below: of text 256 */
 
-struct model_pass { enum model_kind kind; void *of; };
+/* The activations of one pass over at most `samples`, and what they are computed from. */
+struct model_pass {
+    enum model_kind kind;
+    const struct backend *backend;
+    void *of, *inputs, *targets;
+    float *floats;   /* of images, where activations are no floats: on their way there; else NULL */
+};
 struct model_pass model_pass_new(const struct model *m, int samples);
 void model_pass_free(struct model_pass *p);
-int64_t model_pass_bytes(const struct model *m, int samples);
+int64_t model_pass_bytes(const struct model *m, size_t element, int samples);
 
 struct model_result { double loss; int64_t correct; };   /* of -log p(target), the sum; targets that were the likeliest (not of a GPT) */
 
-/* scale != 0 prepares a backward of scale * the loss. */
+/* Inputs and targets are in host memory. scale != 0 prepares a backward of scale * the loss. */
 struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const uint8_t *targets, int samples,
                                   float scale);
-/* Of a model that classifies: [samples, classes], after a forward with scale 0. */
-const float *model_logits(const struct model *m, const struct model_pass *p);
-/* Adds the gradient of the last forward. ready may be NULL. */
-void model_backward(const struct model *m, struct model_pass *p, const void *inputs, float *gradient, model_ready_fn *ready, void *context);
+/* Of a model that classifies: [samples, classes] of the last forward, in host memory. */
+const float *model_logits(const struct model_pass *p);
+/* Adds the gradient of the last forward, in the backend's memory. ready may be NULL. */
+void model_backward(const struct model *m, struct model_pass *p, float *gradient, model_ready_fn *ready, void *context);
 /* What a step moves beside what the optimiser does: running statistics, towards those that lie in the gradient. */
 void model_update_statistics(struct model *m, const float *gradient);
 

@@ -6,6 +6,8 @@
 #include "common/clock.h"
 #include "common/xmalloc.h"
 
+enum { SUMS_MAX = 2 };   /* that ranks add at a time */
+
 static double ms_since(int64_t begin_us) { return (double)(clock_boot_us() - begin_us) / 1e3; }
 
 static void *input_at(struct trainer *t, int i) { return t->inputs + i * t->input_bytes; }
@@ -33,21 +35,46 @@ struct reduction {
 
 static void reduce_stretch(void *context, int64_t at, int64_t count) {
     struct reduction *r = context;
+    struct trainer *t = r->trainer;
+    if (t->staging)
+        t->backend->operations->download(t->staging + at, t->gradient + at, (size_t)count * sizeof *t->staging);
     if (r->rc == 0)
-        r->rc = collective_all_reduce_begin(r->trainer->group, r->trainer->gradient + at, count, r->err);
+        r->rc = collective_all_reduce_begin(t->group, (t->staging ? t->staging : t->gradient) + at, count, r->err);
+}
+
+/* Sums over the ranks; computed is what this rank's computing came to. An operation that failed on one of them is an error of all. */
+static int sum_with_outcome(struct trainer *t, int computed, double *sums, int count, struct error *err) {
+    double with[SUMS_MAX + 1] = {[0] = computed < 0};
+    struct error broken;
+    memcpy(with + 1, sums, (size_t)count * sizeof *sums);
+    int rc = collective_sum(t->group, with, count + 1, &broken);
+    if (rc < 0) {
+        *err = broken;
+        return rc;
+    }
+    memcpy(sums, with + 1, (size_t)count * sizeof *sums);
+    return with[0] > 0 ? collective_agree(t->group, computed, err) : 0;
 }
 
 static int compute_share(struct trainer *t, double *loss_sum, double *wait_ms, struct error *err) {
-    struct reduction reduction = {.trainer = t, .err = err};
+    const struct backend_operations *o = t->backend->operations;
+    size_t bytes = (size_t)t->model.count * sizeof *t->gradient;
+    struct error broken;
+    struct reduction reduction = {.trainer = t, .err = &broken};
     draw_samples(t, t->share_first);
-    memset(t->gradient, 0, (size_t)t->model.count * sizeof *t->gradient);
+    o->clear(t->gradient, bytes);
     *loss_sum = forward(t);
-    model_backward(&t->model, &t->pass, t->inputs, t->gradient, reduce_stretch, &reduction);
+    model_backward(&t->model, &t->pass, t->gradient, reduce_stretch, &reduction);
+    int computed = o->finish(err);
     int64_t waits_us = clock_boot_us();
     if (reduction.rc == 0)
-        reduction.rc = collective_all_reduce_finish(t->group, err);
+        reduction.rc = collective_all_reduce_finish(t->group, &broken);
     *wait_ms = ms_since(waits_us);
-    return reduction.rc < 0 ? reduction.rc : collective_sum(t->group, loss_sum, 1, err);
+    if (t->staging)
+        o->upload(t->gradient, t->staging, bytes);
+    if (reduction.rc < 0 && computed == 0)
+        *err = broken;
+    return reduction.rc < 0 ? reduction.rc : sum_with_outcome(t, computed, loss_sum, 1, err);
 }
 
 /* ---- by shards ---- */
@@ -65,7 +92,7 @@ static int compute_shards(struct trainer *t, double *loss_sum, double *wait_ms, 
     for (int shard = first; shard < first + count; shard++) {
         draw_samples(t, shard * t->share);
         losses[shard] = forward(t);
-        model_backward(&t->model, &t->pass, t->inputs, tree_next(&t->tree, shard), NULL, NULL);
+        model_backward(&t->model, &t->pass, tree_next(&t->tree, shard), NULL, NULL);
         tree_added(&t->tree);
     }
     int64_t waits_us = clock_boot_us();
@@ -117,20 +144,19 @@ static int sum_by_shards(struct trainer *t, double *loss, double *correct, struc
 }
 
 int gradient_held_out(struct trainer *t, struct held_out *out, struct error *err) {
-    double loss = 0, correct = 0;
-    int rc;
+    double by_shards = 0, sums[SUMS_MAX] = {0};   /* of losses; of what is right: whole numbers, exact in any order */
+    int rc = 0;
     if (t->settings->shards) {
-        rc = sum_by_shards(t, &loss, &correct, err);
+        rc = sum_by_shards(t, &by_shards, &sums[1], err);
     } else {
         struct model_result part = sum_held(t, t->group->rank, t->group->size);
-        loss = part.loss;
-        correct = (double)part.correct;
-        rc = collective_sum(t->group, &loss, 1, err);
+        sums[0] = part.loss;
+        sums[1] = (double)part.correct;
     }
     if (rc == 0)
-        rc = collective_sum(t->group, &correct, 1, err);   /* whole numbers: exact in any order */
+        rc = sum_with_outcome(t, t->backend->operations->finish(err), sums, SUMS_MAX, err);
     out->targets = t->data.held_count * t->data.targets;
-    out->loss = loss / (double)out->targets;
-    out->accuracy = correct / (double)out->targets;
+    out->loss = (t->settings->shards ? by_shards : sums[0]) / (double)out->targets;
+    out->accuracy = sums[1] / (double)out->targets;
     return rc;
 }

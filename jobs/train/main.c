@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include "common/version.h"
-#include "jobs/kernels/instructions.h"
-#include "jobs/kernels/kernels.h"
 #include "jobs/train/train.h"
 
 enum { EXIT_USAGE = 2 };
@@ -23,27 +21,40 @@ static void choose_threads(int64_t asked) {
         omp_set_num_threads(local > 0 && cores / local > 1 ? (int)(cores / local) : 1);
 }
 
-static void print_start(const struct trainer *t) {
-    char kernels[64], model[256], data[96];
+static const char *device_text(const struct backend *b, char *buffer, size_t size) {
     int threads = omp_get_max_threads();
+    if (b->kind == BACKEND_CPU)
+        snprintf(buffer, size, "cpu: %s, %d thread%s", b->device, threads, threads == 1 ? "" : "s");
+    else
+        snprintf(buffer, size, "cuda: %s, %s", b->device, b->precision == BACKEND_BF16 ? "bf16" : "fp32");
+    return buffer;
+}
+
+static void print_start(const struct trainer *t) {
+    char model[256], where[96], data[96];
     if (t->harness->job > 0)   /* the output of several attempts may stand in one file */
         printf("job %lld, attempt %lld\n", (long long)t->harness->job, (long long)t->harness->attempt);
-    printf("training %s: %lld parameters on %d rank%s (%s), %s, %d thread%s; %s\n",
+    printf("training %s: %lld parameters on %d rank%s (%s), %s; %s\n",
            model_config_text(&t->settings->model, model, sizeof model), (long long)t->model.trained, t->group->size,
-           t->group->size == 1 ? "" : "s", t->group->way->name, kernels_instructions(kernels, sizeof kernels), threads,
-           threads == 1 ? "" : "s", dataset_text(&t->data, data, sizeof data));
-    if (t->group->kind == COLLECTIVE_NCCL)
-        printf("the gradients are summed on the GPUs; this version's model kernels run on the CPUs\n");
+           t->group->size == 1 ? "" : "s", t->group->way->name, device_text(t->backend, where, sizeof where),
+           dataset_text(&t->data, data, sizeof data));
+    if (t->group->kind == COLLECTIVE_NCCL && t->backend->kind == BACKEND_CPU)
+        printf("the gradients are summed on the GPUs; the model computes on the CPUs\n");
 }
 
 static int train(const struct train_settings *s, struct harness *h, struct collective *group, struct error *err) {
     struct trainer trainer;
-    int rc = trainer_open(&trainer, s, h, group, err);
-    if (rc == 0 && group->rank == 0)
-        print_start(&trainer);
-    if (rc == 0)
-        rc = trainer_run(&trainer, err);
-    trainer_close(&trainer);
+    struct backend backend;
+    int rc = collective_agree(group, backend_open(&backend, s->where, s->rounding, h->local_rank, err), err);
+    if (rc == 0) {
+        rc = trainer_open(&trainer, s, h, group, &backend, err);
+        if (rc == 0 && group->rank == 0)
+            print_start(&trainer);
+        if (rc == 0)
+            rc = trainer_run(&trainer, err);
+        trainer_close(&trainer);
+    }
+    backend_close(&backend);
     return rc;
 }
 
@@ -69,8 +80,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     choose_threads(settings.threads);
-    linear_use_bf16(settings.bf16);
-    int rc = collective_open(&group, settings.kind, harness.world_size, harness.local_rank, &err);
+    int rc = collective_open(&group, settings.kind, settings.where == BACKEND_CUDA, harness.world_size, harness.local_rank, &err);
     if (rc == 0)
         rc = train(&settings, &harness, &group, &err);
     if (rc < 0 && err.text[0] != '\0')

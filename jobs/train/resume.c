@@ -4,7 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "jobs/kernels/instructions.h"
+#include "common/xmalloc.h"
+
+/* What a training begins with, in host memory: on the CPU that is the trainer's. */
+struct start {
+    struct model model;
+    float *momentum, *variance;
+};
 
 struct checkpoint_state resume_state(const struct trainer *t) {
     struct checkpoint_state now = {.step = t->step,
@@ -12,7 +18,10 @@ struct checkpoint_state resume_state(const struct trainer *t) {
                                    .batch = t->settings->batch,
                                    .data_checksum = t->data.checksum,
                                    .shards = t->settings->shards};
-    kernels_instructions(now.arithmetic, sizeof now.arithmetic);
+    if (t->backend->kind == BACKEND_CPU)
+        snprintf(now.arithmetic, sizeof now.arithmetic, "%s", t->backend->device);
+    else
+        snprintf(now.arithmetic, sizeof now.arithmetic, "cuda, %s", t->backend->precision == BACKEND_BF16 ? "bf16" : "fp32");
     return now;
 }
 
@@ -48,36 +57,36 @@ static void warn_of_changes(const struct trainer *t, const struct checkpoint_sta
                 found->seed, found->batch);
 }
 
-static int begin(struct trainer *t, struct error *err) {
+static int begin(struct trainer *t, struct start *s, struct error *err) {
     const char *dir = t->settings->init;
     struct model_config config;
     if (!dir) {
-        model_randomize(&t->model, (uint64_t)t->settings->seed);
+        model_randomize(&s->model, (uint64_t)t->settings->seed);
         return 0;
     }
     int rc = pretrained_config(dir, &config, err);
     if (rc == 0)
         rc = check_model(t, &config, dir, "--init", err);
     if (rc == 0)
-        rc = pretrained_read(dir, &t->model, err);
+        rc = pretrained_read(dir, &s->model, err);
     if (rc == 0)
         printf("begun with the weights of %s\n", dir);
     return rc;
 }
 
 /* Rank 0 only. Fills weights, moments and step. */
-static int load(struct trainer *t, struct error *err) {
+static int load(struct trainer *t, struct start *s, struct error *err) {
     char *path = NULL;
     struct checkpoint_state found;
     struct model_config config;
     int rc = t->settings->checkpoint ? checkpoint_find(t->settings->checkpoint, &path, &found, &config, err) : 0;
     if (rc < 0 || !path)
-        return rc < 0 ? rc : begin(t, err);
+        return rc < 0 ? rc : begin(t, s, err);
     rc = check_model(t, &config, path, "--checkpoint", err);
     if (rc == 0)
         rc = check_arithmetic(t, &found, path, err);
     if (rc == 0)
-        rc = checkpoint_read(path, &t->model, t->momentum, t->variance, err);
+        rc = checkpoint_read(path, &s->model, s->momentum, s->variance, err);
     if (rc == 0) {
         warn_of_changes(t, &found);
         t->step = found.step;
@@ -87,17 +96,33 @@ static int load(struct trainer *t, struct error *err) {
     return rc;
 }
 
+static float *host_array(const struct trainer *t, float *array) {
+    return t->backend->kind == BACKEND_CPU ? array : xcalloc((size_t)t->model.count, sizeof *array);
+}
+
+static void put_host_array(const struct trainer *t, float *array, float *host) {
+    if (host == array)
+        return;
+    t->backend->operations->upload(array, host, (size_t)t->model.count * sizeof *array);
+    free(host);
+}
+
 int resume(struct trainer *t, struct error *err) {
-    t->step = 0;
-    int rc = collective_agree(t->group, t->group->rank == 0 ? load(t, err) : 0, err);
+    struct start s = {.momentum = host_array(t, t->momentum), .variance = host_array(t, t->variance)};
     size_t bytes = (size_t)t->model.count * sizeof(float);
+    model_init_view(&s.model, &t->model, host_array(t, t->model.weights));
+    t->step = 0;
+    int rc = collective_agree(t->group, t->group->rank == 0 ? load(t, &s, err) : 0, err);
     if (rc == 0)
         rc = collective_broadcast(t->group, &t->step, sizeof t->step, 0, err);
     if (rc == 0)
-        rc = collective_broadcast(t->group, t->model.weights, bytes, 0, err);
+        rc = collective_broadcast(t->group, s.model.weights, bytes, 0, err);
     if (rc == 0 && t->step > 0)
-        rc = collective_broadcast(t->group, t->momentum, bytes, 0, err);
+        rc = collective_broadcast(t->group, s.momentum, bytes, 0, err);
     if (rc == 0 && t->step > 0)
-        rc = collective_broadcast(t->group, t->variance, bytes, 0, err);
+        rc = collective_broadcast(t->group, s.variance, bytes, 0, err);
+    put_host_array(t, t->model.weights, s.model.weights);
+    put_host_array(t, t->momentum, s.momentum);
+    put_host_array(t, t->variance, s.variance);
     return rc;
 }

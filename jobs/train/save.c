@@ -74,35 +74,56 @@ int save_finish(struct trainer *t, int64_t request, bool *written, struct error 
     return rc;
 }
 
-/* Of the weights: a checksum of the checksums of pieces, which the threads share. */
-static uint32_t sum_weights(const struct model *m) {
+/* A checksum of the checksums of pieces, which the threads share. */
+static uint32_t sum_floats(const float *values, int64_t count) {
     enum { PIECE = 1 << 18 };
-    int64_t pieces = (m->count + PIECE - 1) / PIECE;
+    int64_t pieces = (count + PIECE - 1) / PIECE;
     uint32_t *sums = xcalloc((size_t)pieces, sizeof *sums);
 #pragma omp parallel for
     for (int64_t i = 0; i < pieces; i++) {
-        int64_t left = m->count - i * PIECE;
-        sums[i] = checksum_add(0, m->weights + i * PIECE, (size_t)(left < PIECE ? left : PIECE) * sizeof(float));
+        int64_t left = count - i * PIECE;
+        sums[i] = checksum_add(0, values + i * PIECE, (size_t)(left < PIECE ? left : PIECE) * sizeof(float));
     }
     uint32_t sum = checksum_add(0, sums, (size_t)pieces * sizeof *sums);
     free(sums);
     return sum;
 }
 
+static int sum_weights(const struct trainer *t, uint32_t *sum, struct error *err) {
+    const struct model *m = &t->model;
+    if (t->backend->kind == BACKEND_CPU) {
+        *sum = sum_floats(m->weights, m->count);
+        return 0;
+    }
+    float *copy = xcalloc((size_t)m->count, sizeof *copy);
+    t->backend->operations->download(copy, m->weights, (size_t)m->count * sizeof *copy);
+    *sum = sum_floats(copy, m->count);
+    free(copy);
+    return t->backend->operations->finish(err);
+}
+
 /* A bit that flipped in one rank's memory would be averaged into all of them, and stay unseen: so compare before keeping anything. */
 static int check_replicas(struct trainer *t, struct error *err) {
     if (t->group->size == 1)
         return 0;
-    uint32_t mine = sum_weights(&t->model), *all = xcalloc((size_t)t->group->size, sizeof *all);
-    int rc = collective_all_gather(t->group, &mine, sizeof mine, all, err);
+    uint32_t mine, *all = xcalloc((size_t)t->group->size, sizeof *all);
+    int rc = collective_agree(t->group, sum_weights(t, &mine, err), err);
+    bool computed = rc == 0;
+    if (computed)
+        rc = collective_all_gather(t->group, &mine, sizeof mine, all, err);
     for (int r = 1; rc == 0 && r < t->group->size; r++)
         if (all[r] != all[0])
             rc = error_set(err, ERR_FAILED,
                            "rank %d has other weights than rank 0 at step %" PRId64 ": its memory or arithmetic isn't sound", r, t->step);
-    if (rc == ERR_FAILED && !is_first(t))   /* all have found it */
+    if (computed && rc == ERR_FAILED && !is_first(t))   /* all have found it */
         err->text[0] = '\0';
     free(all);
     return rc;
+}
+
+static int start_writing(struct trainer *t, struct error *err) {
+    struct checkpoint_state state = resume_state(t);
+    return t->writer ? checkpoint_writer_start(t->writer, &state, &t->model, t->momentum, t->variance, err) : 0;
 }
 
 int save_begin(struct trainer *t, struct error *err) {
@@ -111,14 +132,12 @@ int save_begin(struct trainer *t, struct error *err) {
     int64_t begin_us = clock_boot_us();
     if (rc == 0)
         rc = check_replicas(t, err);
+    if (rc == 0)
+        rc = collective_agree(t->group, start_writing(t, err), err);
     if (rc < 0)
         return rc;
     t->saving = t->step;
     t->save_stall_ms = 0;
-    if (t->writer) {
-        struct checkpoint_state state = resume_state(t);
-        checkpoint_writer_start(t->writer, &state, &t->model, t->momentum, t->variance);
-    }
     add_stall(t, begin_us);
     return 0;
 }

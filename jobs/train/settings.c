@@ -40,6 +40,7 @@ static const struct option_row rows[] = {
     {"log-every", 0, OPTION_INT, FIELD(log_every), "N", "steps between lines on stdout (10)", .min = 1, .max = 1 << 30},
     {"metrics", 0, OPTION_TEXT, FIELD(metrics), "FILE", "append a line of JSON a step"},
     {"threads", 0, OPTION_INT, FIELD(threads), "N", "threads a rank (OMP_NUM_THREADS, or the cores shared among the node's ranks)"},
+    {"backend", 0, OPTION_TEXT, FIELD(backend), "KIND", "auto, cpu or cuda: where it computes; auto: on the GPUs of the job, if any (auto)"},
     {"collective", 0, OPTION_TEXT, FIELD(collective), "KIND", "auto, local, mpi or nccl (auto)"},
     {"precision", 0, OPTION_TEXT, FIELD(precision), "P", "of a gpt's products: fp32; or bf16, with sums and weights in fp32 (fp32)"},
     {"reduce", 0, OPTION_TEXT, FIELD(reduce), "HOW", "fast; or exact: the same bits on any number of ranks, whenever it changes (fast)"},
@@ -131,12 +132,21 @@ static int choose_model(struct train_settings *s, struct error *err) {
 }
 
 static int choose_precision(struct train_settings *s, struct error *err) {
-    s->bf16 = !strcmp(s->precision, "bf16");
-    if (!s->bf16 && strcmp(s->precision, "fp32") != 0)
+    bool bf16 = !strcmp(s->precision, "bf16");
+    if (!bf16 && strcmp(s->precision, "fp32") != 0)
         return error_set(err, ERR_INVALID, "--precision is fp32 or bf16, not '%s'", s->precision);
-    if (s->bf16 && s->model.kind != MODEL_GPT)
+    s->rounding = bf16 ? BACKEND_BF16 : BACKEND_FP32;
+    if (bf16 && s->model.kind != MODEL_GPT)
         return error_set(err, ERR_INVALID, "--precision bf16 is for --model gpt; images are trained in fp32");
     return 0;
+}
+
+static int choose_backend(struct train_settings *s, struct error *err) {
+    int rc = backend_parse_kind(s->backend, &s->where, err);
+    s->where = backend_choose(s->where);
+    if (rc == 0 && s->where == BACKEND_CUDA && s->shards)
+        rc = error_set(err, ERR_INVALID, "--reduce exact can't compute on GPUs yet: choose --reduce fast, or --backend cpu");
+    return rc;
 }
 
 static int check(struct train_settings *s, struct error *err) {
@@ -145,6 +155,8 @@ static int check(struct train_settings *s, struct error *err) {
         rc = choose_reduce(s, err);
     if (rc == 0)
         rc = choose_precision(s, err);
+    if (rc == 0)
+        rc = choose_backend(s, err);
     if (rc == 0)
         rc = collective_parse_kind(s->collective, &s->kind, err);
     if (rc == 0)
@@ -181,6 +193,7 @@ int settings_parse(struct train_settings *s, int argc, char **argv, struct error
                                  .weight_decay = 0.1,
                                  .clip = 1.0,
                                  .collective = "auto",
+                                 .backend = "auto",
                                  .reduce = "fast",
                                  .precision = "fp32",
                                  .checkpoint_every = 100,

@@ -19,14 +19,15 @@ struct train_settings {
     bool batch_norm;
     int64_t batch, steps, warm_up, seed;
     double learning_rate, weight_decay, clip;
-    const char *init, *checkpoint, *metrics, *collective, *reduce, *precision;
+    const char *init, *checkpoint, *metrics, *collective, *backend, *reduce, *precision;
     int64_t shards;                 /* of a batch, each with a gradient of its own; 0 unless exact */
     int64_t checkpoint_every, keep, eval_every, log_every, threads;
     bool dry_run, help, version, allow_inexact;
 
     struct model_config model;      /* from those above */
     enum collective_kind kind;      /* from collective */
-    bool bf16;                      /* from precision */
+    enum backend_kind where;        /* from backend, and what auto means here */
+    enum backend_precision rounding;   /* from precision */
 };
 
 /* Fills *s from its defaults and argv. A file may be named as an operand as well as by --data. */

@@ -32,6 +32,10 @@ static int check_same_data(struct trainer *t, struct error *err) {
     return collective_agree(t->group, rc, err);
 }
 
+static float *allocate_array(const struct trainer *t) {
+    return t->backend->operations->allocate((size_t)t->model.count * sizeof(float));
+}
+
 /* Of the gradients: by shards the tree has them. */
 static void share_batch(struct trainer *t) {
     const struct train_settings *s = t->settings;
@@ -42,15 +46,18 @@ static void share_batch(struct trainer *t) {
     }
     t->share_first = (int)(s->batch * t->group->rank / t->group->size);
     t->share = (int)(s->batch * (t->group->rank + 1) / t->group->size) - t->share_first;
-    t->gradient = xcalloc((size_t)t->model.count, sizeof *t->gradient);
+    t->gradient = allocate_array(t);
+    if (t->backend->kind != BACKEND_CPU && t->group->size > 1 && !t->group->way->on_gpu)
+        t->staging = xcalloc((size_t)t->model.count, sizeof *t->staging);
 }
 
 static void allocate(struct trainer *t) {
     const struct train_settings *s = t->settings;
-    model_init(&t->model, &s->model);
+    model_init(&t->model, &s->model, t->backend);
     share_batch(t);
-    t->momentum = xcalloc((size_t)t->model.count, sizeof *t->momentum);
-    t->variance = xcalloc((size_t)t->model.count, sizeof *t->variance);
+    t->momentum = allocate_array(t);
+    t->variance = allocate_array(t);
+    t->squares = t->backend->operations->allocate(sizeof *t->squares);
     t->input_bytes = model_input_bytes(&s->model);
     t->inputs = xcalloc((size_t)t->share, (size_t)t->input_bytes);
     t->targets = xcalloc((size_t)t->share, (size_t)t->data.targets);
@@ -58,8 +65,9 @@ static void allocate(struct trainer *t) {
     save_init(t);
 }
 
-int trainer_open(struct trainer *t, const struct train_settings *s, struct harness *h, struct collective *group, struct error *err) {
-    *t = (struct trainer){.settings = s, .harness = h, .group = group};
+int trainer_open(struct trainer *t, const struct train_settings *s, struct harness *h, struct collective *group,
+                 const struct backend *backend, struct error *err) {
+    *t = (struct trainer){.settings = s, .harness = h, .group = group, .backend = backend};
     int rc = collective_agree(group, check_batch(t, err), err);
     if (rc == 0)
         rc = collective_agree(group, dataset_load(&t->data, &s->model, s->data.items, s->data.count, err), err);
@@ -69,6 +77,8 @@ int trainer_open(struct trainer *t, const struct train_settings *s, struct harne
         return rc;
     allocate(t);
     rc = resume(t, err);
+    if (rc == 0)
+        rc = collective_agree(group, backend->operations->finish(err), err);   /* the memory that was asked for is there */
     if (rc == 0)
         rc = collective_agree(group, s->metrics && group->rank == 0 ? metrics_open(&t->metrics, s->metrics, t->step, err) : 0, err);
     return rc;
@@ -81,11 +91,13 @@ void trainer_close(struct trainer *t) {
     model_pass_free(&t->pass);
     free(t->inputs);
     free(t->targets);
+    free(t->staging);
     if (!t->settings->shards)
-        free(t->gradient);
+        t->backend->operations->release(t->gradient);
     tree_release(&t->tree);
-    free(t->momentum);
-    free(t->variance);
+    t->backend->operations->release(t->momentum);
+    t->backend->operations->release(t->variance);
+    t->backend->operations->release(t->squares);
     model_release(&t->model);
     dataset_release(&t->data);
 }
@@ -95,11 +107,12 @@ void trainer_print_plan(const struct train_settings *s, int ranks) {
     model_init_layout(&m, &s->model);
     int64_t share = s->shards ? s->batch / s->shards : (s->batch + ranks - 1) / ranks, mib = 1 << 20;
     int64_t gradients = s->shards ? tree_most_blocks((int)s->shards, ranks, 0) : 1, array_bytes = m.count * (int64_t)sizeof(float);
-    int64_t state_bytes = (3 + gradients) * array_bytes, pass_bytes = model_pass_bytes(&m, (int)share);
+    int64_t state_bytes = (3 + gradients) * array_bytes, pass_bytes = model_pass_bytes(&m, backend_element(s->where, s->rounding), (int)share);
     double flops = model_training_flops(&m);
     char text[256], state[32], pass[32];
     const char *what = s->model.kind == MODEL_GPT ? "sequence" : "image";
     printf("model             %s\n", model_config_text(&s->model, text, sizeof text));
+    printf("backend           %s\n", s->where == BACKEND_CUDA ? "cuda: a GPU a rank" : "cpu");
     printf("parameters        %" PRId64 "\n", m.trained);
     printf("memory a rank     %s of weights, %s and the optimiser's two moments; %s of activations for %" PRId64 " of %" PRId64 " %ss\n",
            text_size_mib((state_bytes + mib - 1) / mib, state, sizeof state), gradients > 1 ? "gradients" : "gradient",

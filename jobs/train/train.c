@@ -9,7 +9,6 @@
 #include "common/clock.h"
 #include "common/text.h"
 #include "common/xmalloc.h"
-#include "jobs/kernels/kernels.h"
 #include "jobs/train/bigram.h"
 #include "jobs/train/gradient.h"
 #include "jobs/train/metrics.h"
@@ -57,9 +56,16 @@ static void update_weights(struct trainer *t, double norm, double rate) {
         struct model_tensor k = model_tensor_at(&t->model, i);
         a.weight_decay = k.dimensions > 1 ? (float)s->weight_decay : 0;
         if (k.at < t->model.trained)
-            adamw_step(t->model.weights + k.at, t->momentum + k.at, t->variance + k.at, t->gradient + k.at, k.count, &a);
+            t->backend->operations->adamw_step(t->model.weights + k.at, t->momentum + k.at, t->variance + k.at, t->gradient + k.at, k.count, &a);
     }
     model_update_statistics(&t->model, t->gradient);
+}
+
+static double gradient_norm(struct trainer *t) {
+    double squares = 0;
+    t->backend->operations->sum_of_squares(t->squares, t->gradient, t->model.trained);
+    t->backend->operations->download(&squares, t->squares, sizeof squares);
+    return sqrt(squares);
 }
 
 static int run_step(struct trainer *t, struct metrics *m, int64_t *request, struct error *err) {
@@ -69,7 +75,7 @@ static int run_step(struct trainer *t, struct metrics *m, int64_t *request, stru
         rc = exchange_news(t, request, err);
     if (rc < 0)
         return rc;
-    m->gradient_norm = sqrt(sum_of_squares(t->gradient, t->model.trained));
+    m->gradient_norm = gradient_norm(t);
     m->learning_rate = learning_rate(t->settings, t->step);
     if (!isfinite(m->loss) || !isfinite(m->gradient_norm)) {
         error_set(err, ERR_FAILED,

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "jobs/backend/backend.h"
 #include "jobs/collective/collective.h"
 #include "jobs/collective/tree.h"
 #include "jobs/harness/harness.h"
@@ -17,10 +18,13 @@ struct trainer {
     const struct train_settings *settings;
     struct harness *harness;
     struct collective *group;
+    const struct backend *backend;
     struct dataset data;
 
     struct model model;
-    float *gradient, *momentum, *variance;   /* of the model's layout; with shards, the gradient is one of the tree's arrays */
+    float *gradient, *momentum, *variance;   /* of the model's layout, in the backend's memory; with shards, the gradient is the tree's */
+    double *squares;                         /* of the gradient, their sum; in the backend's memory */
+    float *staging;                          /* the gradient on its way to ranks that sum it in host memory; NULL where it lies there */
     struct tree_sum tree;
     int64_t step;                            /* done; weights and moments are those after it */
 
@@ -40,7 +44,8 @@ struct trainer {
 };
 
 /* Reads the text and the newest whole checkpoint, on every rank or on none: an error comes back on all ranks, its sentence on one. */
-int trainer_open(struct trainer *t, const struct train_settings *s, struct harness *h, struct collective *group, struct error *err);
+int trainer_open(struct trainer *t, const struct train_settings *s, struct harness *h, struct collective *group,
+                 const struct backend *backend, struct error *err);
 void trainer_close(struct trainer *t);
 
 /* Trains until the last step, and then prints the held-out loss; or until a checkpoint is asked for, writes it and yields. */

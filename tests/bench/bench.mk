@@ -19,13 +19,13 @@ $(BENCH)/bench_policy: LDFLAGS += -Wl,--wrap=place_gang   # its calls are counte
 BLAS_INCLUDE := $(subst /lib/,/include/,$(subst /lib64/,/include/,$(BLAS_DIR)))
 BLAS_LIBS    := $(if $(BLAS_DIR),-L$(BLAS_DIR) -Wl$(comma)-rpath$(comma)$(BLAS_DIR)) -lopenblas
 
-$(BENCH)/bench_cnn: $(OBJ)/tests/bench/bench_cnn.o $(OBJ)/tests/bench/bench_numbers.o $(call layer,jobs/model) $(call layer,jobs/kernels) \
-                    $(call layer,common)
+$(BENCH)/bench_cnn: $(addprefix $(OBJ)/tests/bench/,bench_cnn.o bench_numbers.o) $(call layer,jobs/model) $(call layer,jobs/backend) \
+                    $(call layer,jobs/kernels) $(call layer,common)
 	$(call link,$(JOBS_LIBS) $(BLAS_LIBS))
 $(OBJ)/tests/bench/bench_cnn.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
 
 $(BENCH)/bench_compute: $(addprefix $(OBJ)/tests/bench/,bench_compute.o bench_limits.o bench_numbers.o) $(call layer,jobs/model) \
-                        $(call layer,jobs/kernels) $(call layer,common)
+                        $(call layer,jobs/backend) $(call layer,jobs/kernels) $(call layer,common)
 	$(call link,$(COMMON_LIBS) $(JOBS_LIBS) $(BLAS_LIBS))
 $(OBJ)/tests/bench/bench_compute.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
 

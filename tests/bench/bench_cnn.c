@@ -67,7 +67,7 @@ static void bench_training(bool batch_norm) {
     struct training t = {0};
     config.batch_norm = batch_norm;
     cnn_init(&t.cnn, &config);
-    t.pass = cnn_pass_new(&t.cnn, BATCH);
+    t.pass = cnn_pass_new(&t.cnn, &backend_cpu, BATCH);
     t.weights = xcalloc((size_t)t.cnn.count, sizeof *t.weights);
     t.gradient = xcalloc((size_t)t.cnn.count, sizeof *t.gradient);
     t.images = noise(BATCH * config.height * config.width);

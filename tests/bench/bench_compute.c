@@ -72,7 +72,7 @@ static void trial_init(struct trial *t, const struct gpt_config *config, int T, 
     *t = (struct trial){.T = T, .B = B};
     gpt_init(&t->g, config);
     gpt_randomize(&t->g, 1);
-    t->pass = gpt_pass_new(&t->g, B, T);
+    t->pass = gpt_pass_new(&t->g, &backend_cpu, B, T);
     t->gradient = xcalloc((size_t)t->g.count, sizeof *t->gradient);
     t->momentum = xcalloc((size_t)t->g.count, sizeof *t->momentum);
     t->variance = xcalloc((size_t)t->g.count, sizeof *t->variance);

@@ -48,7 +48,7 @@ static int set_up(void **state) {
     if (!mkdtemp(f->root))
         return -1;
     snprintf(f->dir, sizeof f->dir, "%s/a/b", f->root);   /* folders are made */
-    model_init(&f->model, &config);
+    model_init(&f->model, &config, &backend_cpu);
     f->momentum = xcalloc((size_t)f->model.count, sizeof(float));
     f->variance = xcalloc((size_t)f->model.count, sizeof(float));
     *state = f;
@@ -308,7 +308,7 @@ static void resize(struct fixture *f, const struct model_config *c) {
     model_release(&f->model);
     free(f->momentum);
     free(f->variance);
-    model_init(&f->model, c);
+    model_init(&f->model, c, &backend_cpu);
     f->momentum = xcalloc((size_t)f->model.count, sizeof(float));
     f->variance = xcalloc((size_t)f->model.count, sizeof(float));
 }

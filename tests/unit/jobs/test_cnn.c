@@ -49,10 +49,10 @@ static void make_model(struct model *m, enum kind kind, int samples) {
     m->weights = xcalloc((size_t)m->count, sizeof *m->weights);
     m->gradient = xcalloc((size_t)m->count, sizeof *m->gradient);
     if (kind == MLP) {
-        m->mlp_pass = mlp_pass_new(&m->mlp, samples);
+        m->mlp_pass = mlp_pass_new(&m->mlp, &backend_cpu, samples);
         mlp_randomize(&m->mlp, m->weights, 5);
     } else {
-        m->cnn_pass = cnn_pass_new(&m->cnn, samples);
+        m->cnn_pass = cnn_pass_new(&m->cnn, &backend_cpu, samples);
         cnn_randomize(&m->cnn, m->weights, 5);
     }
 }
@@ -223,7 +223,7 @@ static void training_brings_the_loss_down(void **state) {
             for (int64_t i = 0; i < m.trained; i++)
                 m.weights[i] -= 0.05f * m.gradient[i];
             if (kind != MLP)
-                cnn_update_statistics(&m.cnn, m.weights, m.gradient, 0.1f);
+                cnn_update_statistics(&m.cnn, &backend_cpu, m.weights, m.gradient, 0.1f);
         }
         struct mlp_result last = forward(&m, images, labels, MANY, 0);
         if (!(first > 0.9 && last.loss / MANY < 0.1 && last.correct == MANY))
@@ -253,7 +253,7 @@ static void statistics_ride_on_the_gradient(void **state) {
         backward(&m, share, NULL, NULL);
     }
     assert_true(fabs(m.gradient[mean.at] - want) < 1e-4);
-    cnn_update_statistics(&m.cnn, m.weights, m.gradient, 0.1f);
+    cnn_update_statistics(&m.cnn, &backend_cpu, m.weights, m.gradient, 0.1f);
     assert_true(fabs(m.weights[mean.at] - 0.1 * want) < 1e-5);
     free(out);
     release_model(&m);

@@ -39,7 +39,7 @@ static double loss_at(struct gpt *g, struct gpt_pass *p, const struct model_tens
 static void gradient_is_the_slope_of_the_loss(void **state) {
     struct gpt g;
     make_gpt(&g);
-    struct gpt_pass *p = gpt_pass_new(&g, SEQUENCES, POSITIONS);
+    struct gpt_pass *p = gpt_pass_new(&g, &backend_cpu, SEQUENCES, POSITIONS);
     float *gradient = xcalloc((size_t)g.count, sizeof *gradient), *kept = xmalloc((size_t)g.count * sizeof *kept);
     memcpy(kept, g.weights, (size_t)g.count * sizeof *kept);
     gpt_forward(&g, p, tokens, targets, SEQUENCES, 1.0f / ROWS);
@@ -83,7 +83,7 @@ static void note_stretch(void *context, int64_t at, int64_t count) {
 static void stretches_are_final_and_cover_everything(void **state) {
     struct gpt g;
     make_gpt(&g);
-    struct gpt_pass *p = gpt_pass_new(&g, SEQUENCES, POSITIONS);
+    struct gpt_pass *p = gpt_pass_new(&g, &backend_cpu, SEQUENCES, POSITIONS);
     struct stretches s = {.last_at = INT64_MAX, .gradient = xcalloc((size_t)g.count, sizeof(float)), .copy = xcalloc((size_t)g.count, 4)};
     gpt_forward(&g, p, tokens, targets, SEQUENCES, 1.0f / ROWS);
     gpt_backward(&g, p, tokens, s.gradient, note_stretch, &s);
@@ -100,7 +100,7 @@ static void stretches_are_final_and_cover_everything(void **state) {
 static void gradients_of_shares_add_up(void **state) {
     struct gpt g;
     make_gpt(&g);
-    struct gpt_pass *p = gpt_pass_new(&g, SEQUENCES, POSITIONS);
+    struct gpt_pass *p = gpt_pass_new(&g, &backend_cpu, SEQUENCES, POSITIONS);
     float *whole = xcalloc((size_t)g.count, sizeof *whole), *sum = xcalloc((size_t)g.count, sizeof *sum);
     double loss = gpt_forward(&g, p, tokens, targets, SEQUENCES, 1.0f / ROWS), losses = 0;
     gpt_backward(&g, p, tokens, whole, NULL, NULL);
@@ -121,7 +121,7 @@ static void gradients_of_shares_add_up(void **state) {
 static void decoding_gives_the_loss_of_the_batch(void **state) {
     struct gpt g;
     make_gpt(&g);
-    struct gpt_pass *p = gpt_pass_new(&g, 1, POSITIONS);
+    struct gpt_pass *p = gpt_pass_new(&g, &backend_cpu, 1, POSITIONS);
     struct gpt_decoder *d = gpt_decoder_new(&g, 1, 1);
     double want = gpt_forward(&g, p, tokens, targets, 1, 0), got = 0;
     for (int t = 0; t < POSITIONS; t++) {

@@ -11,6 +11,7 @@
  */
 #include "fake_cuda.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,6 +170,7 @@ const char *cudaGetErrorString(cudaError_t code) {
 /* ---- the order of what may go in any order ---- */
 
 static uint64_t chance;
+static bool shuffled;
 
 static unsigned random_below(unsigned bound) {
     chance += 0x9e3779b97f4a7c15;
@@ -180,18 +182,20 @@ static unsigned random_below(unsigned bound) {
 static void shuffle(std::vector<unsigned> &order) {
     for (unsigned i = 0; i < order.size(); i++)
         order[i] = i;
-    if (setting("FAKE_CUDA_SEED", 0) == 0)
+    if (!shuffled)
         return;
     for (unsigned i = (unsigned)order.size(); i > 1; i--)
         std::swap(order[i - 1], order[random_below(i)]);
 }
 
-/* ---- fibers: one a thread of the block ---- */
+/* ---- fibers: one a thread of the block. They begin by setcontext and go on by longjmp, which makes no system call. ---- */
 
 enum fiber_state { READY, AT_BARRIER, AT_EXCHANGE, DONE };
 struct fiber {
     ucontext_t context;
+    jmp_buf here;
     void *stack;
+    bool begun;
     enum fiber_state state;
     int operation;
     uint64_t given;
@@ -199,7 +203,7 @@ struct fiber {
 
 static fiber fibers[THREADS_MAX];
 static unsigned fiber_count, current;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static const std::function<void()> *thread_function;
 static uint64_t exchanged[THREADS_MAX / LANES][LANES];
 static int block_or, barrier_result;
@@ -207,17 +211,18 @@ static char *dynamic_shared;
 
 void *fake_dynamic_shared(void) { return dynamic_shared; }
 
+static void wait_as(enum fiber_state state) {
+    fiber *f = &fibers[current];
+    f->state = state;
+    if (_setjmp(f->here) == 0)
+        _longjmp(scheduler, 1);
+}
+
 static void fiber_main(void) {
     for (;;) {
         (*thread_function)();
-        fibers[current].state = DONE;
-        swapcontext(&fibers[current].context, &scheduler);
+        wait_as(DONE);
     }
-}
-
-static void wait_as(enum fiber_state state) {
-    fibers[current].state = state;
-    swapcontext(&fibers[current].context, &scheduler);
 }
 
 int fake_block_or(int value) {
@@ -250,7 +255,13 @@ static void prepare(unsigned i) {
 static void resume(unsigned i) {
     current = i;
     threadIdx = dim3(i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y);
-    swapcontext(&scheduler, &fibers[i].context);
+    fiber *f = &fibers[i];
+    if (_setjmp(scheduler) != 0)
+        return;
+    if (f->begun)
+        _longjmp(f->here, 1);
+    f->begun = true;
+    setcontext(&f->context);
 }
 
 /* If all lanes of the warp wait in the same operation, they go on. */
@@ -333,7 +344,9 @@ void fake_run(const void *kernel, dim3 blocks, dim3 threads, size_t shared, cons
     }
     piece p;
     dynamic_shared = map_piece(&p, shared ? shared : 1, PROT_READ | PROT_WRITE);
-    chance = (uint64_t)setting("FAKE_CUDA_SEED", 0) * 1000003 + chance;
+    uint64_t seed = (uint64_t)setting("FAKE_CUDA_SEED", 0);
+    shuffled = seed != 0;
+    chance += seed * 1000003;
     blockDim = threads;
     gridDim = blocks;
     fiber_count = threads.x * threads.y * threads.z;

@@ -1,0 +1,18 @@
+/* Libraries of ours that need CUDA. They lie in lib/ beside the program's bin/ and are loaded at run time, so that the programs run where
+ * there is none. Each exports one table whose first field is an int, its abi: that both were built from the same header. */
+#ifndef JOBS_BACKEND_GPU_LIBRARY_H
+#define JOBS_BACKEND_GPU_LIBRARY_H
+
+#include <stdbool.h>
+
+#include "common/error.h"
+
+/* Did Muster allocate real GPUs to this job, not the fake ones of a test cluster? */
+bool gpu_is_allocated(void);
+
+/* *table: what `file` exports as `symbol`. What is missing is named, with what it is `of` and what else to do. Never unloaded: threads of
+ * CUDA's libraries may still run its code. */
+int gpu_library_load(const char *file, const char *symbol, int abi, const char *of, const char *remedy, const void **table,
+                     struct error *err);
+
+#endif
