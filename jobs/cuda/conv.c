@@ -1,6 +1,6 @@
-/* Convolution: by cuDNN where it can, else the way that goes everywhere, the windows of the output's pixels unfolded into rows (im2col), times the weights, in groups
- * of samples that bound the scratch. din is the convolution of dout with the weights turned round, so it is made of the same product, and
- * each of its elements is one sum, rounded once. */
+/* Convolution: by cuDNN where it can, else the way that goes everywhere: the windows of the output's pixels unfolded into rows (im2col),
+ * times the weights, in groups of samples that bound the scratch. din is the convolution of dout with the weights turned round, so it is
+ * made of the same product, and each of its elements is one sum, rounded once. */
 #include "jobs/cuda/cudnn_ways.h"
 #include "jobs/cuda/device.h"
 

@@ -69,7 +69,8 @@ $(CUDNN_NUMBERS): tests/unit/jobs/cudnn_numbers.c tests/unit/jobs/fake_cudnn.c $
 $(FAKE_LIBCUDA): tests/unit/jobs/fake_libcuda.c
 	@mkdir -p $(@D)
 	$(CC) $(CUDA_CFLAGS) -fvisibility=default -shared -o $@ $<
-$(FAKE_CUDNN_LIBRARY): $(call cuda_objects,fake-cuda,$(CUDNN_SOURCES) tests/unit/jobs/fake_cudnn.c $(wildcard $(FAKE_CUDA)/*.cc)) jobs/cuda/exports
+$(FAKE_CUDNN_LIBRARY): jobs/cuda/exports \
+                       $(call cuda_objects,fake-cuda,$(CUDNN_SOURCES) tests/unit/jobs/fake_cudnn.c $(wildcard $(FAKE_CUDA)/*.cc))
 	@mkdir -p $(@D)
 	$(CXX) -shared -o $@ $(filter %.o,$^) $(CUDA_EXPORTS) -Wl,-z,defs -lm
 ifneq ($(HAVE_CUDNN),)

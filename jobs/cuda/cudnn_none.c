@@ -3,7 +3,8 @@
 
 bool cudnn_attention_forward(void *out, float *lse, const void *qkv, int B, int T, int C, int H) { return false; }
 
-bool cudnn_attention_backward(void *dqkv, const void *dout, const void *out, const float *lse, const void *qkv, int B, int T, int C, int H) {
+bool cudnn_attention_backward(void *dqkv, const void *dout, const void *out, const float *lse, const void *qkv, int B, int T, int C,
+                              int H) {
     return false;
 }
 

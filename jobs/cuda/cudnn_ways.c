@@ -139,7 +139,8 @@ bool cudnn_attention_forward(void *out, float *lse, const void *qkv, int B, int 
     return g;
 }
 
-bool cudnn_attention_backward(void *dqkv, const void *dout, const void *out, const float *lse, const void *qkv, int B, int T, int C, int H) {
+bool cudnn_attention_backward(void *dqkv, const void *dout, const void *out, const float *lse, const void *qkv, int B, int T, int C,
+                              int H) {
     bool fits = aligned(dqkv) && aligned(dout) && aligned(out) && aligned(qkv);
     struct cudnn_graph *g = fits ? attention_graph(ATTENTION_BACKWARD, B, T, C, H) : NULL;
     if (g)

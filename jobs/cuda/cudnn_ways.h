@@ -1,8 +1,8 @@
-/* The operations that cuDNN does where it has an engine for their shape, or cudnn_none.c in its place.
+/* The operations that cuDNN does where it has an engine for their shape; cudnn_none.c where the library is built without it.
  *
- * Each returns whether it took the operation: false, and nothing has been done, where there is no such engine. What an operation is asked the
- * first time for a shape it looks for an engine, and keeps what it found. A failure sticks to the device. device_begin has been called.
- * MUSTER_LOG=debug tells, once a shape, which way it goes.
+ * Each returns whether it took the operation: false, and nothing has been done, where there is no such engine. The first time that a shape
+ * is met takes seconds: an engine is looked for, and what was found is kept. A failure sticks to the device; device_begin has been called.
+ * MUSTER_LOG=debug tells which way each shape goes.
  */
 #ifndef JOBS_CUDA_CUDNN_WAYS_H
 #define JOBS_CUDA_CUDNN_WAYS_H

@@ -58,8 +58,8 @@ const void *device_operand(const float *weight, int64_t count);
 void device_fill_rows(void *out, const float *row, int64_t rows, int columns);           /* each becomes this row */
 void device_add_column_sums(float *sums, const void *in, int64_t rows, int columns);    /* adds the sum over the rows */
 void device_to_bf16(void *out, const float *in, int64_t count);
-void device_transpose(void *out, const float *in, int rows, int columns);               /* activations [columns,rows] from in [rows,columns] */
-void device_add_transposed(float *sums, const float *in, int rows, int columns);        /* in [columns,rows] to sums [rows,columns] */
+void device_transpose(void *out, const float *in, int rows, int columns);               /* activations, from in [rows,columns] */
+void device_add_transposed(float *sums, const float *in, int rows, int columns);        /* to sums [rows,columns] */
 
 /* ---- attention and convolution of our own (attention.cu, conv.cu), which go everywhere ---- */
 

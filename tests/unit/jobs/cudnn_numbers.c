@@ -90,7 +90,8 @@ static void run_graph(struct cudnn_graph *g, void *const *arguments) {
 
 static void try_attention(int B, int T, int C, int H) {
     struct array qkv = make_array((int64_t)B * T * 3 * C, true, 1), dout = make_array((int64_t)B * T * C, true, 2);
-    struct array out = make_array(dout.count, true, 0), dqkv = make_array(qkv.count, true, 0), lse = make_array((int64_t)B * H * T, false, 0);
+    struct array out = make_array(dout.count, true, 0), dqkv = make_array(qkv.count, true, 0);
+    struct array lse = make_array((int64_t)B * H * T, false, 0);
     uint16_t *q = qkv.device, *dq = dqkv.device;
     attention_forward(out.floats, lse.floats, qkv.floats, B, T, C, H);
     attention_backward(dqkv.floats, dout.floats, out.floats, lse.floats, qkv.floats, B, T, C, H);
@@ -125,7 +126,8 @@ static struct array transposed(const struct array *like, int64_t rows) {
 
 static void try_conv(bool bf16, int N, struct conv s) {
     cudnnDataType_t type = bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
-    int height = s.height + 2 * s.padding - s.kernel + 1, width = s.width + 2 * s.padding - s.kernel + 1, window = s.kernel * s.kernel * s.inputs;
+    int height = s.height + 2 * s.padding - s.kernel + 1, width = s.width + 2 * s.padding - s.kernel + 1;
+    int window = s.kernel * s.kernel * s.inputs;
     struct array in = make_array((int64_t)N * s.height * s.width * s.inputs, bf16, 1);
     struct array weight = make_array((int64_t)window * s.outputs, bf16, 2), bias = make_array(s.outputs, false, 3);
     struct array dout = make_array((int64_t)N * height * width * s.outputs, bf16, 4), out = make_array(dout.count, bf16, 0);

@@ -27,8 +27,8 @@ static void try_plan(struct cudnn_graph *g, bool exact_fp32, bool expected, cons
     struct error err;
     int rc = cudnn_graph_plan(g, &device, exact_fp32, &err);
     if (rc == 0)
-        printf("%s %-24s %-36s %2d engines, number %2d taken, workspace %.1f MiB\n", gpu, cudnn_graph_name(g), shape, cudnn_graph_choices(g),
-               (int)cudnn_graph_engine(g), (double)cudnn_graph_workspace(g) / (1 << 20));
+        printf("%s %-24s %-36s %2d engines, number %2d taken, workspace %.1f MiB\n", gpu, cudnn_graph_name(g), shape,
+               cudnn_graph_choices(g), (int)cudnn_graph_engine(g), (double)cudnn_graph_workspace(g) / (1 << 20));
     else
         printf("%s %-24s %-36s none: %s\n", gpu, cudnn_graph_name(g), shape, err.text);
     if ((rc == 0) != expected) {
@@ -61,7 +61,8 @@ static void try_conv(int N, struct conv s) {
     for (int fp32 = 0; fp32 < 2; fp32++) {
         cudnnDataType_t type = fp32 ? CUDNN_DATA_FLOAT : CUDNN_DATA_BFLOAT16;
         char shape[64];
-        snprintf(shape, sizeof shape, "%s %dx%d %d->%d kernel %d", fp32 ? "fp32" : "bf16", s.height, s.width, s.inputs, s.outputs, s.kernel);
+        snprintf(shape, sizeof shape, "%s %dx%d %d->%d kernel %d", fp32 ? "fp32" : "bf16", s.height, s.width, s.inputs, s.outputs,
+                 s.kernel);
         try_plan(cudnn_conv_graph(CUDNN_CONV_FORWARD, type, false, N, &s), fp32, true, shape);
         try_plan(cudnn_conv_graph(CUDNN_CONV_DATA, type, false, N, &s), fp32, true, shape);
         try_plan(cudnn_conv_graph(CUDNN_CONV_WEIGHT, type, false, N, &s), fp32, fp32 || (s.inputs % 8 == 0 && s.outputs % 8 == 0), shape);

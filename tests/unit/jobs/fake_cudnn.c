@@ -1,9 +1,9 @@
-/* A cuDNN that computes on the CPU: the part of the backend API that jobs/cuda uses, each operation by its definition, one after another, in
- * float. So that what a graph says can be compared with what it should say, without a GPU; what real engines make of it, it can't tell.
+/* A cuDNN that computes on the CPU: the part of the backend API that jobs/cuda uses, each operation by its definition, one after another,
+ * in float. So that what a graph says can be compared with what it should say, without a GPU; what real engines make of it, it can't tell.
+ * It is used alone (cudnn_numbers.c) and below the library on the fake GPU.
  *
  * A descriptor is a list of attributes. A graph is run by going through its operations; tensors without memory are kept as values until its
- * end, rounded to their type. There is one engine, for every graph. What isn't known here is refused. It is used alone (cudnn_numbers.c) and
- * below the library on the fake GPU, whose memory is there.
+ * end, rounded to their type. There is one engine, for every graph. What isn't known here is refused.
  */
 #include <assert.h>
 #include <cudnn_graph.h>
@@ -343,7 +343,8 @@ static const struct way {
     char result;   /* which of them is computed */
 } ways[] = {
     {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
-     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, 'y'},
+     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, 'y'},
     {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, 'x'},
@@ -397,8 +398,8 @@ static cudnnStatus_t run(const struct descriptor *op, const struct descriptor *p
 }
 
 cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan, cudnnBackendDescriptor_t pack) {
-    const struct attribute *operations = find(
-        descriptor_at(descriptor_at(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG), CUDNN_ATTR_ENGINECFG_ENGINE), CUDNN_ATTR_OPERATIONGRAPH_OPS);
+    const struct descriptor *configuration = descriptor_at(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
+    const struct attribute *operations = find(descriptor_at(configuration, CUDNN_ATTR_ENGINECFG_ENGINE), CUDNN_ATTR_OPERATIONGRAPH_OPS);
     cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
     if (fake_open_memory)
         fake_open_memory(true);
