@@ -22,6 +22,7 @@ extern "C" {
 #include "jobs/backend/backend.h"
 
 int device_open(int local_rank, enum backend_precision precision, struct error *err);
+const char *device_name(void);
 void device_close(void);
 
 /* ---- what every operation begins with ---- */
@@ -43,8 +44,8 @@ struct device_matrix {
     const void *at;
     bool transposed;
 };
-/* out [rows,columns] = a [rows,depth] * b [depth,columns] + beta * out, rounded once. out has fp32 elements where it is `floats`, else those of
- * activations; sums are fp32. */
+/* out [rows,columns] = a [rows,depth] * b [depth,columns] + beta * out, rounded once. out has fp32 elements where it is `floats`, else
+ * those of activations; sums are fp32. */
 void device_product(void *out, bool floats, float beta, struct device_matrix a, struct device_matrix b, int64_t rows, int columns,
                     int64_t depth);
 bool device_open_products(struct error *err);

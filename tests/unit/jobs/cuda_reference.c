@@ -54,7 +54,8 @@ static void row_statistics(double *mean, double *rstd, const double *row, int C)
     *rstd = 1 / sqrt(squares + 1e-5);
 }
 
-void reference_layernorm(double *out, double *mean, double *rstd, const double *in, const double *weight, const double *bias, int N, int C) {
+void reference_layernorm(double *out, double *mean, double *rstd, const double *in, const double *weight, const double *bias, int N,
+                         int C) {
     for (int n = 0; n < N; n++) {
         row_statistics(&mean[n], &rstd[n], in + n * C, C);
         for (int c = 0; c < C; c++)

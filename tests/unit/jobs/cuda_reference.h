@@ -1,5 +1,5 @@
-/* The definitions of a backend's operations in double, written out: what test_cuda.c holds the CUDA backend against. Letters and layouts are
- * those of jobs/kernels/kernels.h; what adds there adds here. */
+/* The definitions of a backend's operations in double, written out: what test_cuda.c holds the CUDA backend against. Letters and layouts
+ * are those of jobs/kernels/kernels.h; what adds there adds here. */
 #ifndef TESTS_UNIT_JOBS_CUDA_REFERENCE_H
 #define TESTS_UNIT_JOBS_CUDA_REFERENCE_H
 

@@ -583,6 +583,55 @@ static void pairs_are_summed_as_on_the_cpu(void **state) {
     }
 }
 
+/* ---- what is missing, on the fake alone ---- */
+
+static void assert_opening_says(const char *name, const char *value, int local_rank, const char *part) {
+    struct error err;
+    setenv(name, value, 1);
+    assert_error(library->open(local_rank, BACKEND_FP32, &err), err.code, &err, part);
+    unsetenv(name);
+}
+
+static void opening_says_what_is_missing(void **state) {
+    assert_opening_says("FAKE_GPUS", "0", 0, "no GPU: no CUDA-capable device is detected");
+    assert_opening_says("FAKE_GPUS", "1", 1, "rank 1 of this node has no GPU: 1 are visible");
+    assert_opening_says("FAKE_CUDA_DRIVER", "0", 0, "no GPU: NVIDIA's driver isn't installed");
+    assert_opening_says("FAKE_CUDA_DRIVER", "12020", 0, "the driver knows CUDA up to 12.2, and this was built for 13.0");
+    assert_opening_says("FAKE_CUDA_CAPABILITY", "7", 0, "of compute capability 7.0: 8.0 is the least");
+    assert_opening_says("FAKE_CUDA_MEMORY", "1000", 0, "cuBLAS can't be opened");
+}
+
+/* A batch that doesn't fit: what the operation lacked. */
+static void scratch_that_is_not_there_is_named(void **state) {
+    struct error err = {0};
+    struct array *in = activations(300 * 8, 1), *w = floats(8 * 8, 2), *dw = floats(64, 3), *db = floats(8, 4);
+    struct array *dout = activations(300 * 8, 5), *din = output(300 * 8);
+    setenv("FAKE_CUDA_MEMORY", "1", 1);
+    gpu->linear_backward(din->there, (float *)dw->there, (float *)db->there, dout->there, in->there, (float *)w->there, 300, 8, 8);
+    unsetenv("FAKE_CUDA_MEMORY");
+    assert_true(gpu->finish(&err) < 0);
+    assert_non_null(strstr(err.text, "linear_backward: out of memory: 0.0 GiB asked"));
+}
+
+static int open_fp32(void **state) {
+    struct error err;
+    return library->open(0, BACKEND_FP32, &err);
+}
+
+static int close_again(void **state) {
+    release_arrays(state);
+    library->close();
+    return 0;
+}
+
+static int run_what_fails(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(opening_says_what_is_missing),
+        cmocka_unit_test_setup_teardown(scratch_that_is_not_there_is_named, open_fp32, close_again),
+    };
+    return cmocka_run_group_tests_name("failures", tests, NULL, NULL);
+}
+
 /* ---- runs ---- */
 
 static int run_all(const char *name) {
@@ -618,6 +667,7 @@ static int run_as(enum backend_precision precision, const char *seed, int by) {
     char name[64];
     snprintf(name, sizeof name, "%s, order %s%s", precision == BACKEND_BF16 ? "bf16" : "fp32", seed, by ? ", not aligned" : "");
     setenv("FAKE_CUDA_SEED", seed, 1);
+    setenv("FAKE_CUDA_OPEN", precision == BACKEND_FP32 && *seed == '0' ? "0" : "1", 1);
     bf16 = precision == BACKEND_BF16;
     shift = by;
     if (library->open(0, precision, &err) < 0) {
@@ -646,7 +696,8 @@ static void load(void) {
 
 int main(void) {
     load();
-    int failed = run_as(BACKEND_FP32, "0", 0) + run_as(BACKEND_BF16, "0", 0);
+    int failed = getenv("MUSTER_CUDA_LIBRARY") ? 0 : run_what_fails();
+    failed += run_as(BACKEND_FP32, "0", 0) + run_as(BACKEND_BF16, "0", 0);
     failed += run_as(BACKEND_FP32, "1", 1) + run_as(BACKEND_BF16, "1", 1);
     if (!getenv("MUSTER_CUDA_LIBRARY"))
         failed += run_as(BACKEND_FP32, "2", 0) + run_as(BACKEND_BF16, "2", 0);

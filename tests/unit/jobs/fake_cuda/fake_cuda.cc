@@ -7,7 +7,8 @@
  * - The GPU's memory is poisoned, ends at a page that can't be touched, and can't be touched at all but by kernels, cuBLAS and copies.
  *   Dynamic shared memory likewise, a block. A kernel that is given the host's memory is an error.
  *
- * FAKE_GPUS: how many there are (1). FAKE_CUDA_MEMORY: bytes (1 GiB). What is wrong in a kernel ends the process with a line that says so.
+ * FAKE_CUDA_OPEN=1 lets the host touch the GPU's memory, which is faster. FAKE_GPUS: how many there are (1). FAKE_CUDA_MEMORY: bytes
+ * (1 GiB). FAKE_CUDA_CAPABILITY: 8, FAKE_CUDA_DRIVER: 13000. What is wrong in a kernel ends the process with a line that says so.
  */
 #include "fake_cuda.h"
 
@@ -51,22 +52,27 @@ struct piece {
     char *map;
     size_t pages, bytes;   /* the pages before the last; what was asked for */
 };
-static std::map<char *, piece> pieces;   /* by address */
+static std::map<char *, piece> pieces;                /* by address */
+static std::multimap<size_t, char *> given_back;      /* maps by their pages: new ones are slow */
 static size_t used;
 
 static size_t all_memory(void) { return (size_t)setting("FAKE_CUDA_MEMORY", 1 << 30); }
 static size_t round_up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
-static char *map_piece(piece *p, size_t bytes, int protection) {
-    p->bytes = bytes;
-    p->pages = round_up(bytes, PAGE);
-    p->map = (char *)mmap(NULL, p->pages + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p->map == MAP_FAILED)
-        die("mmap of %zu bytes", bytes);
-    memset(p->map, POISON, p->pages);
-    mprotect(p->map, p->pages, protection);
-    mprotect(p->map + p->pages, PAGE, PROT_NONE);
-    return p->map + p->pages - round_up(bytes, 16);
+/* Pages to write to, and one more that can't be touched. */
+static char *map_pages(size_t pages) {
+    auto found = given_back.find(pages);
+    char *map = found != given_back.end() ? found->second : NULL;
+    if (map) {
+        given_back.erase(found);
+        mprotect(map, pages, PROT_READ | PROT_WRITE);
+        return map;
+    }
+    map = (char *)mmap(NULL, pages + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED)
+        die("mmap of %zu bytes", pages);
+    mprotect(map + pages, PAGE, PROT_NONE);
+    return map;
 }
 
 static const piece *piece_of(const void *at, size_t bytes) {
@@ -83,6 +89,11 @@ void fake_must_be_device_memory(const void *at) {
 }
 
 void fake_open_memory(bool open) {
+    static bool is_open;
+    open |= setting("FAKE_CUDA_OPEN", 0) != 0;
+    if (open && is_open)
+        return;
+    is_open = open;
     for (auto &p : pieces)
         mprotect(p.second.map, p.second.pages, open ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
@@ -93,7 +104,13 @@ cudaError_t cudaMalloc(void **at, size_t bytes) {
         return fail(cudaErrorInvalidValue);
     if (used + bytes > all_memory())
         return fail(cudaErrorMemoryAllocation);
-    char *from = map_piece(&p, bytes, PROT_NONE);
+    p.bytes = bytes;
+    p.pages = round_up(bytes, PAGE);
+    p.map = map_pages(p.pages);
+    memset(p.map, POISON, p.pages);
+    if (setting("FAKE_CUDA_OPEN", 0) == 0)
+        mprotect(p.map, p.pages, PROT_NONE);
+    char *from = p.map + p.pages - round_up(bytes, 16);
     pieces[from] = p;
     used += bytes;
     *at = from;
@@ -106,7 +123,7 @@ cudaError_t cudaFree(void *at) {
         return cudaSuccess;
     if (found == pieces.end())
         die("cudaFree of %p, which was never allocated", at);
-    munmap(found->second.map, found->second.pages + PAGE);
+    given_back.emplace(found->second.pages, found->second.map);
     used -= found->second.bytes;
     pieces.erase(found);
     return cudaSuccess;
@@ -140,9 +157,22 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpy
 
 /* ---- the device ---- */
 
+cudaError_t cudaDriverGetVersion(int *version) {
+    *version = (int)setting("FAKE_CUDA_DRIVER", 13000);
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version) {
+    *version = 13000;
+    return cudaSuccess;
+}
+
 cudaError_t cudaGetDeviceCount(int *count) {
+    int driver, runtime;
     *count = (int)setting("FAKE_GPUS", 1);
-    return *count > 0 ? cudaSuccess : fail(cudaErrorNoDevice);
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    return driver < runtime ? fail(cudaErrorInsufficientDriver) : *count > 0 ? cudaSuccess : fail(cudaErrorNoDevice);
 }
 
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }
@@ -342,8 +372,8 @@ void fake_run(const void *kernel, dim3 blocks, dim3 threads, size_t shared, cons
         last_error = cudaErrorInvalidConfiguration;
         return;
     }
-    piece p;
-    dynamic_shared = map_piece(&p, shared ? shared : 1, PROT_READ | PROT_WRITE);
+    static char *shared_map = map_pages(round_up(SHARED_MAX, PAGE));
+    dynamic_shared = shared_map + round_up(SHARED_MAX, PAGE) - round_up(shared, 16);
     uint64_t seed = (uint64_t)setting("FAKE_CUDA_SEED", 0);
     shuffled = seed != 0;
     chance += seed * 1000003;
@@ -356,9 +386,8 @@ void fake_run(const void *kernel, dim3 blocks, dim3 threads, size_t shared, cons
     fake_open_memory(true);
     for (unsigned b : block_order) {
         blockIdx = dim3(b % blocks.x, b / blocks.x % blocks.y, b / blocks.x / blocks.y);
-        memset(p.map, POISON, p.pages);
+        memset(dynamic_shared, POISON, shared);
         run_block(order);
     }
     fake_open_memory(false);
-    munmap(p.map, p.pages + PAGE);
 }
