@@ -79,8 +79,8 @@ void cuda_upload(void *to, const void *host, size_t bytes);
 void cuda_download(void *host, const void *from, size_t bytes);
 int cuda_finish(struct error *err);
 
-void cuda_embedding_forward(void *out, const uint8_t *tokens, const float *wte, const float *wpe, int N, int T, int C);
-void cuda_embedding_backward(float *dwte, float *dwpe, const void *dout, const uint8_t *tokens, int N, int T, int C);
+void cuda_embedding_forward(void *out, const int32_t *tokens, const float *wte, const float *wpe, int N, int T, int C);
+void cuda_embedding_backward(float *dwte, float *dwpe, const void *dout, const int32_t *tokens, int N, int T, int C);
 void cuda_layernorm_forward(void *out, float *mean, float *rstd, const void *in, const float *weight, const float *bias, int N, int C);
 void cuda_layernorm_backward(void *din, float *dweight, float *dbias, const void *dout, const void *in, const float *weight,
                              const float *mean, const float *rstd, int N, int C);
@@ -115,7 +115,7 @@ void cuda_max_pool_backward(void *din, const void *dout, const uint8_t *winner, 
 void cuda_relu_forward(void *x, int64_t count);
 void cuda_relu_backward(void *d, const void *out, int64_t count);
 
-void cuda_cross_entropy(float *losses, void *logits, const uint8_t *targets, int N, int V, float scale);
+void cuda_cross_entropy(float *losses, void *logits, const int32_t *targets, int N, int V, float scale);
 void cuda_adamw_step(float *weight, float *momentum, float *variance, const float *gradient, int64_t count, const struct adamw *a);
 void cuda_sum_of_squares(double *sum, const float *x, int64_t count);
 

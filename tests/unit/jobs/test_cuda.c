@@ -124,10 +124,10 @@ static struct array *poisoned(int64_t count, size_t element) {
 
 static struct array *output(int64_t count) { return poisoned(count, activation()); }
 
-static uint8_t *bytes_there(const uint8_t *bytes, int64_t count) {
-    struct array *a = new_array(count, 1);
-    gpu->upload(a->there, bytes, (size_t)count);
-    return (uint8_t *)a->there;
+static int32_t *integers_there(const int32_t *integers, int64_t count) {
+    struct array *a = new_array(count, sizeof *integers);
+    gpu->upload(a->there, integers, (size_t)count * sizeof *integers);
+    return (int32_t *)a->there;
 }
 
 /* What a product reads of weights and biases. */
@@ -159,12 +159,11 @@ static void expect(const struct array *a, const char *what) {
     free(got);
 }
 
-/* Any bytes: random(seed, i) below bound. */
-static uint8_t *some_bytes(int64_t count, uint64_t seed, unsigned bound) {
-    uint8_t *bytes = xmalloc((size_t)count);
+static int32_t *some_integers(int64_t count, uint64_t seed, int below) {
+    int32_t *integers = xmalloc((size_t)count * sizeof *integers);
     for (int64_t i = 0; i < count; i++)
-        bytes[i] = (uint8_t)random_below(bound, seed, 1, (uint64_t)i);
-    return bytes;
+        integers[i] = (int32_t)random_below((uint64_t)below, seed, 1, (uint64_t)i);
+    return integers;
 }
 
 /* ---- memory ---- */
@@ -264,8 +263,8 @@ static void head_is_a_product_with_the_embedding(void **state) {
 
 /* ---- text ---- */
 
-static void check_embedding(int N, int T, int C, unsigned V) {
-    uint8_t *tokens = some_bytes(N, 7, V), *there = bytes_there(tokens, N);
+static void check_embedding(int N, int T, int C, int V) {
+    int32_t *tokens = some_integers(N, 7, V), *there = integers_there(tokens, N);
     struct array *wte = floats(V * C, 1), *wpe = floats(T * C, 2), *out = output(N * C);
     struct array *dout = activations(N * C, 3), *dwte = floats(V * C, 4), *dwpe = floats(T * C, 5);
     gpu->embedding_forward(out->there, there, (float *)wte->there, (float *)wpe->there, N, T, C);
@@ -280,7 +279,7 @@ static void check_embedding(int N, int T, int C, unsigned V) {
 
 static void embedding_gathers_and_scatters(void **state) {
     check_embedding(26, 13, 20, 5);
-    check_embedding(1, 1, 48, 256);
+    check_embedding(1, 1, 48, 1000);
     check_embedding(300, 100, 33, 3);   /* more rows of a token than a turn of the warps takes */
 }
 
@@ -368,10 +367,10 @@ static void heads_that_are_too_wide_are_refused(void **state) {
 }
 
 static void check_cross_entropy(int N, int V, float scale) {
-    uint8_t *targets = some_bytes(N, 8, (unsigned)(V < 256 ? V : 256));
+    int32_t *targets = some_integers(N, 8, V);
     struct array *logits = filled((int64_t)N * V, activation(), 1, 4), *gradient = new_array((int64_t)N * V, activation());
     struct array *losses = poisoned(N, 4);
-    gpu->cross_entropy((float *)losses->there, logits->there, bytes_there(targets, N), N, V, scale);
+    gpu->cross_entropy((float *)losses->there, logits->there, integers_there(targets, N), N, V, scale);
     reference_cross_entropy(losses->here, gradient->here, logits->here, targets, N, V, scale);
     gradient->there = logits->there;
     expect(losses, "losses");
