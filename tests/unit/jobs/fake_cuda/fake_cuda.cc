@@ -1,8 +1,9 @@
 /* A GPU for machines without one, so that the real jobs/cuda runs in tests: its sources are compiled by a C++ compiler against the headers
  * of this folder. It is slow and strict, and wants to find what a real GPU forgives.
  *
- * - The threads of a block are fibers. FAKE_CUDA_SEED chooses the order in which those that can go on do (0: by their numbers), so that a
- *   missing __syncthreads gives wrong numbers. Blocks go one after another, in a shuffled order likewise.
+ * - The threads of a block are fibers. A warp goes as far as it can before the next begins, and FAKE_CUDA_SEED chooses the order of the
+ *   warps, and of the threads of each (0: by their numbers), so that a missing __syncthreads gives wrong numbers. Blocks go one after
+ *   another, in a shuffled order likewise.
  * - A barrier that a thread has left, or that half a warp comes to, is an error; so are launches beyond the limits of sm_80.
  * - The GPU's memory is poisoned, ends at a page that can't be touched, and can't be touched at all but by kernels, cuBLAS and copies.
  *   Dynamic shared memory likewise, a block. A kernel that is given the host's memory is an error.
@@ -20,6 +21,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 #include <vector>
 
@@ -295,58 +297,63 @@ static void resume(unsigned i) {
 }
 
 /* If all lanes of the warp wait in the same operation, they go on. */
-static bool complete_exchange(unsigned warp) {
-    unsigned first = warp * LANES, last = first + LANES;
-    if (last > fiber_count)
+static bool complete_exchange(unsigned first) {
+    if (first + LANES > fiber_count)
         die("an operation of a warp in a block of %u threads", fiber_count);
-    for (unsigned i = first; i < last; i++)
+    for (unsigned i = first; i < first + LANES; i++)
         if (fibers[i].state != AT_EXCHANGE)
             return false;
-    for (unsigned i = first; i < last; i++) {
+    for (unsigned i = first; i < first + LANES; i++) {
         if (fibers[i].operation != fibers[first].operation)
             die("lanes of a warp in different operations");
-        exchanged[warp][i - first] = fibers[i].given;
+        exchanged[first / LANES][i - first] = fibers[i].given;
         fibers[i].state = READY;
     }
     return true;
 }
 
-/* Nobody is ready: some warps are whole, or all threads are at the barrier, or something is wrong. */
-static void let_go_on(void) {
-    bool some = false, all_at_barrier = true;
-    for (unsigned i = 0; i < fiber_count; i++)
-        all_at_barrier &= fibers[i].state == AT_BARRIER;
-    if (all_at_barrier) {
-        barrier_result = block_or;
-        block_or = 0;
-        for (unsigned i = 0; i < fiber_count; i++)
-            fibers[i].state = READY;
-        return;
-    }
-    for (unsigned i = 0; i < fiber_count; i += LANES)
-        if (fibers[i].state == AT_EXCHANGE)
-            some |= complete_exchange(i / LANES);
-    if (!some)
-        die("threads wait for each other for ever: a barrier or an operation of a warp that not all come to");
+/* One warp goes as far as it can without the others: so threads of different warps are as far apart as a barrier lets them be. */
+static void run_warp(unsigned first) {
+    static std::vector<unsigned> lanes(LANES);
+    unsigned count = std::min(fiber_count - first, (unsigned)LANES);
+    bool waits;
+    do {
+        waits = false;
+        shuffle(lanes);
+        for (unsigned lane : lanes)
+            if (lane < count && fibers[first + lane].state == READY)
+                resume(first + lane);
+        for (unsigned i = first; i < first + count; i++)
+            waits |= fibers[i].state == AT_EXCHANGE;
+    } while (waits && complete_exchange(first));
 }
 
-static void run_block(std::vector<unsigned> &order) {
+/* All warps went as far as they can: they are at the barrier, or done. */
+static bool pass_barrier(void) {
+    unsigned waiting = 0, done = 0;
+    for (unsigned i = 0; i < fiber_count; i++) {
+        waiting += fibers[i].state == AT_BARRIER;
+        done += fibers[i].state == DONE;
+    }
+    if (done == fiber_count)
+        return false;
+    if (waiting != fiber_count)
+        die("threads wait for each other for ever: at a barrier or an operation of a warp that not all come to");
+    barrier_result = block_or;
+    block_or = 0;
+    for (unsigned i = 0; i < fiber_count; i++)
+        fibers[i].state = READY;
+    return true;
+}
+
+static void run_block(std::vector<unsigned> &warps) {
     for (unsigned i = 0; i < fiber_count; i++)
         prepare(i);
-    for (bool alive = true; alive;) {
-        bool ran = false;
-        alive = false;
-        shuffle(order);
-        for (unsigned i : order)
-            if (fibers[i].state == READY) {
-                resume(i);
-                ran = true;
-            }
-        for (unsigned i = 0; i < fiber_count; i++)
-            alive |= fibers[i].state != DONE;
-        if (alive && !ran)
-            let_go_on();
-    }
+    do {
+        shuffle(warps);
+        for (unsigned w : warps)
+            run_warp(w * LANES);
+    } while (pass_barrier());
 }
 
 /* ---- launches ---- */
@@ -381,13 +388,13 @@ void fake_run(const void *kernel, dim3 blocks, dim3 threads, size_t shared, cons
     gridDim = blocks;
     fiber_count = threads.x * threads.y * threads.z;
     thread_function = &thread;
-    std::vector<unsigned> block_order((size_t)blocks.x * blocks.y * blocks.z), order(fiber_count);
+    std::vector<unsigned> block_order((size_t)blocks.x * blocks.y * blocks.z), warps((fiber_count + LANES - 1) / LANES);
     shuffle(block_order);
     fake_open_memory(true);
     for (unsigned b : block_order) {
         blockIdx = dim3(b % blocks.x, b / blocks.x % blocks.y, b / blocks.x / blocks.y);
         memset(dynamic_shared, POISON, shared);
-        run_block(order);
+        run_block(warps);
     }
     fake_open_memory(false);
 }
