@@ -5,7 +5,7 @@
 MPI_COMPILE := $(shell $(MPICC) --showme:compile 2>/dev/null)
 MPI_LINK    := $(shell $(MPICC) --showme:link 2>/dev/null)
 
-JOBS_LAYERS := jobs/kernels jobs/backend jobs/model jobs/harness jobs/train jobs/infer
+JOBS_LAYERS := jobs/kernels jobs/backend jobs/model jobs/tokens jobs/harness jobs/train jobs/infer
 $(foreach d,$(JOBS_LAYERS),$(eval $(call layer_rule,$(d))))
 $(call layer,jobs/collective): $(filter-out %/nccl.o,$(call objs,jobs/collective))
 	@mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^
@@ -20,7 +20,7 @@ comma := ,
 JOBS_LIBS := -fopenmp $(MPI_LINK) -ljansson -lz -lm -ldl
 
 # From the top of the dependency order to its bottom.
-JOBS_BASE := $(foreach d,jobs/collective jobs/harness jobs/model jobs/backend jobs/kernels common,$(call layer,$(d)))
+JOBS_BASE := $(foreach d,jobs/collective jobs/harness jobs/tokens jobs/model jobs/backend jobs/kernels common,$(call layer,$(d)))
 # What tests/unit/jobs is linked with.
 JOBS_TEST_LIBS := $(call layer,jobs/train) $(call layer,jobs/infer) $(JOBS_BASE) $(JOBS_LIBS)
 
@@ -30,7 +30,7 @@ $(BIN)/muster-infer: $(OBJ)/jobs/infer/main.o $(call layer,jobs/infer) $(JOBS_BA
 	$(call link,$(JOBS_LIBS))
 
 # A program on jobs/infer/engine.h: docs/examples/generate.c. `make -s engine-libs` prints what to link.
-ENGINE_LAYERS := $(foreach d,jobs/infer jobs/model jobs/backend jobs/kernels common,$(call layer,$(d)))
+ENGINE_LAYERS := $(foreach d,jobs/infer jobs/tokens jobs/model jobs/backend jobs/kernels common,$(call layer,$(d)))
 ENGINE_LIBS   := $(filter-out $(MPI_LINK),$(JOBS_LIBS))
 $(B)/examples/generate: $(OBJ)/docs/examples/generate.o $(ENGINE_LAYERS)
 	$(call link,$(ENGINE_LIBS))
@@ -57,6 +57,15 @@ $(FAKE_NCCL): tests/unit/jobs/fake_nccl.c
 	@for name in $$(readelf -d $(NCCL_LIBRARY) | sed -n 's/.*NEEDED.*\[\(libcudart[^]]*\)\].*/\1/p'); do \
 	    ln -sf libnccl.so.2 $(@D)/$$name; done
 $(FAKE_NCCL): $(NCCL_LIBRARY)
+
+# A backend without its GPU, for test_backend.sh and test_nccl.sh. The kernels are taken as they are: nothing of them is exported.
+FAKE_BACKEND := $(B)/tests/jobs/fake-backend/muster-backend-cuda.so
+FAKE_SOURCES := tests/unit/jobs/fake_backend.c jobs/backend/cpu.c common/error.c common/xmalloc.c
+$(FAKE_BACKEND): $(FAKE_SOURCES) jobs/backend/backend.h $(call layer,jobs/kernels)
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fPIE -MMD -MP,$(CFLAGS)) -fopenmp -fPIC -fvisibility=hidden -shared -Wl,--exclude-libs,ALL -o $@ \
+	    $(filter %.c %.a,$^) -lm
+unit-programs: $(FAKE_BACKEND)
 
 ifneq ($(HAVE_NCCL),)
 all: $(NCCL_LIBRARY)

@@ -39,8 +39,8 @@ struct backend_operations {
     int (*finish)(struct error *err);
 
     /* ---- text ---- */
-    void (*embedding_forward)(void *out, const uint8_t *tokens, const float *wte, const float *wpe, int N, int T, int C);
-    void (*embedding_backward)(float *dwte, float *dwpe, const void *dout, const uint8_t *tokens, int N, int T, int C);
+    void (*embedding_forward)(void *out, const int32_t *tokens, const float *wte, const float *wpe, int N, int T, int C);
+    void (*embedding_backward)(float *dwte, float *dwpe, const void *dout, const int32_t *tokens, int N, int T, int C);
     void (*layernorm_forward)(void *out, float *mean, float *rstd, const void *in, const float *weight, const float *bias, int N, int C);
     void (*layernorm_backward)(void *din, float *dweight, float *dbias, const void *dout, const void *in, const float *weight,
                                const float *mean, const float *rstd, int N, int C);
@@ -77,7 +77,7 @@ struct backend_operations {
     void (*relu_backward)(void *d, const void *out, int64_t count);
 
     /* ---- loss and optimiser ---- */
-    void (*cross_entropy)(float *losses, void *logits, const uint8_t *targets, int N, int V, float scale);
+    void (*cross_entropy)(float *losses, void *logits, const int32_t *targets, int N, int V, float scale);
     void (*adamw_step)(float *weight, float *momentum, float *variance, const float *gradient, int64_t count, const struct adamw *a);
     void (*sum_of_squares)(double *sum, const float *x, int64_t count);   /* *sum lies in the backend's memory */
 
@@ -113,7 +113,7 @@ int backend_open(struct backend *b, enum backend_kind kind, enum backend_precisi
 void backend_close(struct backend *b);   /* again is harmless, also after a failed open */
 
 /* What muster-backend-cuda.so exports under the name `cuda_library`. */
-enum { CUDA_LIBRARY_ABI = 1 };
+enum { CUDA_LIBRARY_ABI = 2 };
 struct cuda_library {
     int abi;
     int (*open)(int local_rank, enum backend_precision precision, struct error *err);

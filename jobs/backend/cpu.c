@@ -29,9 +29,9 @@ static int finish(struct error *err) { return 0; }
 /* ---- kernels ---- */
 
 #define KERNEL(name, parameters, arguments) static void cpu_##name parameters { name arguments; }
-KERNEL(embedding_forward, (void *out, const uint8_t *tokens, const float *wte, const float *wpe, int N, int T, int C),
+KERNEL(embedding_forward, (void *out, const int32_t *tokens, const float *wte, const float *wpe, int N, int T, int C),
        (out, tokens, wte, wpe, N, T, C))
-KERNEL(embedding_backward, (float *dwte, float *dwpe, const void *dout, const uint8_t *tokens, int N, int T, int C),
+KERNEL(embedding_backward, (float *dwte, float *dwpe, const void *dout, const int32_t *tokens, int N, int T, int C),
        (dwte, dwpe, dout, tokens, N, T, C))
 KERNEL(layernorm_forward, (void *out, float *mean, float *rstd, const void *in, const float *weight, const float *bias, int N, int C),
        (out, mean, rstd, in, weight, bias, N, C))
@@ -74,7 +74,7 @@ KERNEL(max_pool_backward, (void *din, const void *dout, const uint8_t *winner, i
 KERNEL(relu_forward, (void *x, int64_t count), (x, count))
 KERNEL(relu_backward, (void *d, const void *out, int64_t count), (d, out, count))
 
-KERNEL(cross_entropy, (float *losses, void *logits, const uint8_t *targets, int N, int V, float scale),
+KERNEL(cross_entropy, (float *losses, void *logits, const int32_t *targets, int N, int V, float scale),
        (losses, logits, targets, N, V, scale))
 
 /* ---- between the two ---- */

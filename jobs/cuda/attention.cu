@@ -1,10 +1,10 @@
-/* Causal self-attention in tiles (FlashAttention: Dao, 2022), on CUDA cores in fp32: the way that goes on every GPU and for both precisions,
- * for heads of up to 128 channels. Tensor cores are several times faster where cuDNN has a kernel for the shape.
+/* Causal self-attention in tiles (FlashAttention: Dao, 2022), on CUDA cores in fp32: the way that goes on every GPU and for both
+ * precisions, for heads of up to 128 channels. Tensor cores are several times faster where cuDNN has a kernel for the shape.
  *
- * A block has SIDE x SIDE threads and takes TILE queries (or keys) of one head. Tiles lie in shared memory, a row padded by one float, so that
- * the rows of a column are in different banks. A thread owns elements SIDE apart: rows threadIdx.y + SIDE * i, columns threadIdx.x + SIDE * j.
- * The backward goes over the keys for dk and dv and over the queries for dq, so each gradient has one owner; the weights are computed again
- * from lse, twice.
+ * A block has SIDE x SIDE threads and takes TILE queries (or keys) of one head. Tiles lie in shared memory, a row padded by one float, so
+ * that the rows of a column are in different banks. A thread owns elements SIDE apart: rows threadIdx.y + SIDE * i, columns
+ * threadIdx.x + SIDE * j. The backward goes over the keys for dk and dv and over the queries for dq, so each gradient has one owner; the
+ * weights are computed again from lse, twice.
  */
 #include "jobs/cuda/kernel.h"
 

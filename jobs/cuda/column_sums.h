@@ -1,7 +1,7 @@
 /* Sums over rows, one a column: the gradients of biases and norms, and the statistics of batch normalisation.
  *
- * Rows are cut into chunks of a fixed size. A block sums one chunk of WARP columns: its warps take the chunk's rows in turn and are added in
- * their order. That gives partial [chunks, F::sums, columns] of F::real; a second kernel adds the chunks in their order. F says what is
+ * Rows are cut into chunks of a fixed size. A block sums one chunk of WARP columns: its warps take the chunk's rows in turn and are added
+ * in their order. That gives partial [chunks, F::sums, columns] of F::real; a second kernel adds the chunks in their order. F says what is
  * summed: f.add(sum, row, column) adds F::sums numbers for one element.
  */
 #ifndef JOBS_CUDA_COLUMN_SUMS_H

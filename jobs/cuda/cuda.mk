@@ -24,14 +24,14 @@ $(OBJ)/cuda/%.cu.o: %.cu
 $(CUDA_LIBRARY): $(call cuda_objects,cuda,$(CUDNN_CHOICE)) jobs/cuda/exports
 	@mkdir -p $(@D)
 	$(CXX) -shared -o $@ $(filter %.o,$^) $(CUDA_EXPORTS) -Wl,-z,defs \
-	    $(foreach d,$(CUDA_DIRS),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) $(if $(HAVE_CUDNN),-lcudnn) -lcublas -lcudart -lm
+	    $(foreach d,$(CUDA_DIRS),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) -Wl,--as-needed $(if $(HAVE_CUDNN),-lcudnn) -lcublas -lcudart -lm
 
 # Misaligned packs trap, as on a GPU.
 FAKE_CUDA     := tests/unit/jobs/fake_cuda
 FAKE_LIBRARY  := $(B)/tests/jobs/fake-cuda/muster-backend-cuda.so
 FAKE_CXXFLAGS := -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-exceptions -fno-strict-aliasing -Wall -Wextra -Werror \
-                 -Wno-unused-parameter -Wno-unused-function -Wno-unknown-pragmas -fsanitize=alignment,bounds -fsanitize-undefined-trap-on-error -I$(FAKE_CUDA) \
-                 -I. -MMD -MP
+                 -Wno-unused-parameter -Wno-unused-function -Wno-unknown-pragmas -fsanitize=alignment,bounds \
+                 -fsanitize-undefined-trap-on-error -I$(FAKE_CUDA) -I. -MMD -MP
 $(OBJ)/fake-cuda/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CUDA_CFLAGS) -I$(FAKE_CUDA) -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include -c -o $@ $<

@@ -16,6 +16,7 @@ struct chunk {
 };
 
 static struct {
+    char name[256];
     bool bf16;
     const char *operation;   /* the last that began */
     struct error failure;    /* the first since the last finish; code 0: none */
@@ -30,8 +31,6 @@ static char nowhere[ALIGNMENT];
 
 bool device_ready(void) { return device.failure.code == 0; }
 bool device_bf16(void) { return device.bf16; }
-
-bool device_begin(const char *function);
 
 void device_fail(int code, const char *format, ...) {
     char text[ERROR_TEXT_MAX];
@@ -174,12 +173,23 @@ bool device_begin(const char *function) {
 
 /* ---- opening ---- */
 
+static int no_gpu(cudaError_t code, struct error *err) {
+    int driver = 0, built_for = 0;
+    if (code != cudaErrorInsufficientDriver || cudaDriverGetVersion(&driver) != cudaSuccess ||
+        cudaRuntimeGetVersion(&built_for) != cudaSuccess)
+        return error_set(err, ERR_NOT_FOUND, "no GPU: %s (nvidia-smi tells what the driver sees)", cudaGetErrorString(code));
+    if (driver == 0)
+        return error_set(err, ERR_NOT_FOUND, "no GPU: NVIDIA's driver isn't installed or not loaded");
+    return error_set(err, ERR_NOT_FOUND, "no GPU: the driver knows CUDA up to %d.%d, and this was built for %d.%d: update the driver",
+                     driver / 1000, driver / 10 % 100, built_for / 1000, built_for / 10 % 100);
+}
+
 static int choose_gpu(int local_rank, struct error *err) {
     int count = 0;
     struct cudaDeviceProp about;
     cudaError_t code = cudaGetDeviceCount(&count);
     if (code != cudaSuccess)
-        return error_set(err, ERR_NOT_FOUND, "no GPU: %s (nvidia-smi tells whether the driver sees one)", cudaGetErrorString(code));
+        return no_gpu(code, err);
     if (local_rank >= count)
         return error_set(err, ERR_INVALID, "rank %d of this node has no GPU: %d are visible; ask for as many GPUs a node as ranks",
                          local_rank, count);
@@ -188,6 +198,7 @@ static int choose_gpu(int local_rank, struct error *err) {
     if (about.major < LEAST_CAPABILITY)
         return error_set(err, ERR_INVALID, "GPU %d is a %s of compute capability %d.%d: %d.0 is the least (A100, H100)", local_rank,
                          about.name, about.major, about.minor, LEAST_CAPABILITY);
+    snprintf(device.name, sizeof device.name, "%s", about.name);
     return 0;
 }
 
@@ -200,6 +211,8 @@ int device_open(int local_rank, enum backend_precision precision, struct error *
     device.operation = "open";
     return device_open_products(err) ? 0 : ERR_IO;
 }
+
+const char *device_name(void) { return device.name; }
 
 void device_close(void) {
     cudaDeviceSynchronize();

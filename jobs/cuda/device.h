@@ -22,6 +22,7 @@ extern "C" {
 #include "jobs/backend/backend.h"
 
 int device_open(int local_rank, enum backend_precision precision, struct error *err);
+const char *device_name(void);
 void device_close(void);
 
 /* ---- what every operation begins with ---- */
@@ -43,8 +44,8 @@ struct device_matrix {
     const void *at;
     bool transposed;
 };
-/* out [rows,columns] = a [rows,depth] * b [depth,columns] + beta * out, rounded once. out has fp32 elements where it is `floats`, else those of
- * activations; sums are fp32. */
+/* out [rows,columns] = a [rows,depth] * b [depth,columns] + beta * out, rounded once. out has fp32 elements where it is `floats`, else
+ * those of activations; sums are fp32. */
 void device_product(void *out, bool floats, float beta, struct device_matrix a, struct device_matrix b, int64_t rows, int columns,
                     int64_t depth);
 bool device_open_products(struct error *err);
@@ -80,8 +81,8 @@ void cuda_upload(void *to, const void *host, size_t bytes);
 void cuda_download(void *host, const void *from, size_t bytes);
 int cuda_finish(struct error *err);
 
-void cuda_embedding_forward(void *out, const uint8_t *tokens, const float *wte, const float *wpe, int N, int T, int C);
-void cuda_embedding_backward(float *dwte, float *dwpe, const void *dout, const uint8_t *tokens, int N, int T, int C);
+void cuda_embedding_forward(void *out, const int32_t *tokens, const float *wte, const float *wpe, int N, int T, int C);
+void cuda_embedding_backward(float *dwte, float *dwpe, const void *dout, const int32_t *tokens, int N, int T, int C);
 void cuda_layernorm_forward(void *out, float *mean, float *rstd, const void *in, const float *weight, const float *bias, int N, int C);
 void cuda_layernorm_backward(void *din, float *dweight, float *dbias, const void *dout, const void *in, const float *weight,
                              const float *mean, const float *rstd, int N, int C);
@@ -116,7 +117,7 @@ void cuda_max_pool_backward(void *din, const void *dout, const uint8_t *winner, 
 void cuda_relu_forward(void *x, int64_t count);
 void cuda_relu_backward(void *d, const void *out, int64_t count);
 
-void cuda_cross_entropy(float *losses, void *logits, const uint8_t *targets, int N, int V, float scale);
+void cuda_cross_entropy(float *losses, void *logits, const int32_t *targets, int N, int V, float scale);
 void cuda_adamw_step(float *weight, float *momentum, float *variance, const float *gradient, int64_t count, const struct adamw *a);
 void cuda_sum_of_squares(double *sum, const float *x, int64_t count);
 

@@ -169,7 +169,8 @@ __global__ void max_pool_backward_kernel(T *din, const T *dout, const uint8_t *w
         set(to[(int64_t)(k / 2) * width * C + k % 2 * C], winner[i] == k ? to_float(dout[i]) : 0);
 }
 
-template <typename T> static void max_pool_backward_of(void *din, const void *dout, const uint8_t *winner, int64_t count, int width, int C) {
+template <typename T>
+static void max_pool_backward_of(void *din, const void *dout, const uint8_t *winner, int64_t count, int width, int C) {
     LAUNCH((max_pool_backward_kernel<T>), parts(count, THREADS), THREADS, 0, (T *)din, (const T *)dout, winner, count, width, C);
 }
 

@@ -17,4 +17,4 @@ static const struct backend_operations operations = {
 
 extern const struct cuda_library cuda_library;
 __attribute__((visibility("default"))) const struct cuda_library cuda_library = {
-    .abi = CUDA_LIBRARY_ABI, .open = device_open, .close = device_close, .operations = &operations};
+    .abi = CUDA_LIBRARY_ABI, .open = device_open, .close = device_close, .device = device_name, .operations = &operations};

@@ -2,7 +2,7 @@
 #include "jobs/cuda/kernel.h"
 
 template <typename T>
-__global__ void embedding_kernel(T *out, const uint8_t *tokens, const float *wte, const float *wpe, int64_t count, int T_, int C) {
+__global__ void embedding_kernel(T *out, const int32_t *tokens, const float *wte, const float *wpe, int64_t count, int T_, int C) {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= count)
         return;
@@ -12,7 +12,7 @@ __global__ void embedding_kernel(T *out, const uint8_t *tokens, const float *wte
 }
 
 template <typename T>
-static void embedding_forward_of(void *out, const uint8_t *tokens, const float *wte, const float *wpe, int N, int T_, int C) {
+static void embedding_forward_of(void *out, const int32_t *tokens, const float *wte, const float *wpe, int N, int T_, int C) {
     int64_t count = (int64_t)N * C;
     LAUNCH((embedding_kernel<T>), parts(count, THREADS), THREADS, 0, (T *)out, tokens, wte, wpe, count, T_, C);
 }
@@ -32,7 +32,7 @@ enum { SCATTER_WARPS = THREADS / WARP };
 
 /* dwte: the block of position n adds all rows of n's token, for WARP channels, if no row before n has that token. So there is no need to
  * know how large the vocabulary is, and each sum has one owner. Its warps take WARP rows each in turn and are added in their order. */
-template <typename T> __global__ void token_gradient_kernel(float *dwte, const T *dout, const uint8_t *tokens, int N, int C) {
+template <typename T> __global__ void token_gradient_kernel(float *dwte, const T *dout, const int32_t *tokens, int N, int C) {
     __shared__ float of_warp[SCATTER_WARPS][WARP];
     int n = blockIdx.x, lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, c = blockIdx.y * WARP + lane;
     int token = tokens[n];
@@ -60,7 +60,7 @@ template <typename T> __global__ void token_gradient_kernel(float *dwte, const T
 }
 
 template <typename T>
-static void embedding_backward_of(float *dwte, float *dwpe, const void *dout, const uint8_t *tokens, int N, int T_, int C) {
+static void embedding_backward_of(float *dwte, float *dwpe, const void *dout, const int32_t *tokens, int N, int T_, int C) {
     int64_t size = (int64_t)T_ * C;
     dim3 blocks(N, parts(C, WARP));
     LAUNCH((position_gradient_kernel<T>), parts(size, THREADS), THREADS, 0, dwpe, (const T *)dout, size, (int64_t)N * C);
@@ -68,7 +68,7 @@ static void embedding_backward_of(float *dwte, float *dwpe, const void *dout, co
 }
 
 /* A row a block. */
-template <typename T> __global__ void cross_entropy_kernel(float *losses, T *logits, const uint8_t *targets, int V, float scale) {
+template <typename T> __global__ void cross_entropy_kernel(float *losses, T *logits, const int32_t *targets, int V, float scale) {
     int64_t n = blockIdx.x;
     T *row = logits + n * V;
     int target = targets[n];
@@ -85,21 +85,21 @@ template <typename T> __global__ void cross_entropy_kernel(float *losses, T *log
         set(row[v], expf(to_float(row[v]) - max) * (scale / sum) - (v == target ? scale : 0));
 }
 
-template <typename T> static void cross_entropy_of(float *losses, void *logits, const uint8_t *targets, int N, int V, float scale) {
+template <typename T> static void cross_entropy_of(float *losses, void *logits, const int32_t *targets, int N, int V, float scale) {
     LAUNCH((cross_entropy_kernel<T>), N, THREADS, 0, losses, (T *)logits, targets, V, scale);
 }
 
-void cuda_embedding_forward(void *out, const uint8_t *tokens, const float *wte, const float *wpe, int N, int T, int C) {
+void cuda_embedding_forward(void *out, const int32_t *tokens, const float *wte, const float *wpe, int N, int T, int C) {
     if (device_begin(__func__))
         BY_ELEMENT(embedding_forward_of, out, tokens, wte, wpe, N, T, C);
 }
 
-void cuda_embedding_backward(float *dwte, float *dwpe, const void *dout, const uint8_t *tokens, int N, int T, int C) {
+void cuda_embedding_backward(float *dwte, float *dwpe, const void *dout, const int32_t *tokens, int N, int T, int C) {
     if (device_begin(__func__))
         BY_ELEMENT(embedding_backward_of, dwte, dwpe, dout, tokens, N, T, C);
 }
 
-void cuda_cross_entropy(float *losses, void *logits, const uint8_t *targets, int N, int V, float scale) {
+void cuda_cross_entropy(float *losses, void *logits, const int32_t *targets, int N, int V, float scale) {
     if (device_begin(__func__))
         BY_ELEMENT(cross_entropy_of, losses, logits, targets, N, V, scale);
 }

@@ -7,19 +7,7 @@
 #include <unistd.h>
 
 #include "common/xmalloc.h"
-
-/* Bytes of the UTF-8 sequence at p, or 0 where there is none (RFC 3629: no overlong forms, no surrogates, up to U+10FFFF). */
-static size_t sequence_length(const uint8_t *p, size_t left) {
-    size_t length = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-    if (length == 0 || length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0) || (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90))
-        return 0;
-    return length;
-}
+#include "jobs/tokens/unicode.h"
 
 static bool is_safe(const uint8_t *p, size_t length) {
     if (length == 1)
@@ -29,7 +17,7 @@ static bool is_safe(const uint8_t *p, size_t length) {
 
 static void print_text(const uint8_t *text, size_t length, FILE *out) {
     for (size_t i = 0; i < length;) {
-        size_t n = sequence_length(text + i, length - i);
+        size_t n = utf8_length(text + i, length - i);
         if (is_safe(text + i, n)) {
             fwrite(text + i, 1, n, out);
             i += n;
@@ -52,7 +40,7 @@ static json_t *clean_string(const uint8_t *text, size_t length) {
     char *clean = xmalloc(length * 3 + 1);
     size_t used = 0;
     for (size_t i = 0; i < length;) {
-        size_t n = sequence_length(text + i, length - i);
+        size_t n = utf8_length(text + i, length - i);
         memcpy(clean + used, n ? (const char *)text + i : replacement, n ? n : 3);
         used += n ? n : 3;
         i += n ? n : 1;

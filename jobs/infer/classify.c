@@ -42,7 +42,7 @@ static void predict(const struct model *m, const struct images *images, int64_t 
     int64_t pixels = (int64_t)images->height * images->width;
     int classes = model_classes(&m->config);
     float *inputs = xcalloc((size_t)(SAMPLES * pixels), sizeof *inputs);
-    uint8_t labels[SAMPLES];
+    int32_t labels[SAMPLES];
     for (int64_t at = first; at < last; at += SAMPLES) {
         int count = last - at < SAMPLES ? (int)(last - at) : SAMPLES;
         for (int n = 0; n < count; n++)

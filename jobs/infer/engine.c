@@ -1,8 +1,9 @@
 /* Continuous batching (Orca, Yu 2022): a request enters as soon as another leaves, and a pass holds prompts and continuations side by side.
  *
- * A sequence is its text: the prompt and what was generated. `read` of its bytes were given to the model; a pass gives some of the rest,
- * at least one of each sequence, and PREFILL more over all, so that a long prompt holds nobody up. Whoever has read all its text gets a
- * byte more. Where the text outgrows the model's context, the newest half of the context is read again and the rest forgotten.
+ * A sequence is its tokens: the prompt's and those generated. `read` of them were given to the model; a pass gives some of the rest,
+ * at least one of each sequence, and PREFILL more over all, so that a long prompt holds nobody up. Whoever has read them all gets one more,
+ * and its bytes go to the text one by one, so that a stop is found wherever a token ends. Where the tokens outgrow the
+ * model's context, the newest half of the context is read again and the rest forgotten.
  */
 #include "jobs/infer/engine.h"
 
@@ -17,8 +18,11 @@ enum { PREFILL = 32 };
 
 struct sequence {
     uint64_t id;
-    uint8_t *text;
-    int64_t prompt, length, read, end;   /* bytes; text has room for `end` */
+    int32_t *tokens;
+    int64_t prompt, length, read, end;   /* tokens; there is room for `end` */
+    uint8_t *text;                       /* what those generated spell, up to a stop */
+    size_t text_length, text_capacity;
+    bool stopped;
     struct sampling sampling;
     char *stops[ENGINE_STOPS_MAX];
     size_t stop_count;
@@ -31,13 +35,15 @@ struct queue {
 
 struct engine {
     const struct gpt *gpt;
+    const struct tokenizer *tokenizer; /* NULL: tokens are bytes */
     struct model model;                /* of engine_open, or empty */
+    struct tokenizer *own_tokenizer;
     struct gpt_decoder *decoder;
     int batch, active;
     struct sequence **slots;           /* [batch], NULL where one is free */
     struct queue waiting, finished;
     struct gpt_row *rows;              /* [batch + PREFILL] */
-    float *logits;                     /* [batch, GPT_VOCABULARY] */
+    float *logits;                     /* [batch, vocabulary] */
     int64_t generated;
 };
 
@@ -59,6 +65,7 @@ static void sequence_free(struct sequence *s) {
         return;
     for (size_t i = 0; i < s->stop_count; i++)
         free(s->stops[i]);
+    free(s->tokens);
     free(s->text);
     free(s);
 }
@@ -69,20 +76,21 @@ static struct engine *create(int batch) {
     e->batch = batch;
     e->slots = xcalloc((size_t)batch, sizeof *e->slots);
     e->rows = xcalloc((size_t)batch + PREFILL, sizeof *e->rows);
-    e->logits = xcalloc((size_t)batch * GPT_VOCABULARY, sizeof *e->logits);
     e->waiting.last = &e->waiting.first;
     e->finished.last = &e->finished.first;
     return e;
 }
 
-static void use(struct engine *e, const struct gpt *g) {
+static void use(struct engine *e, const struct gpt *g, const struct tokenizer *tokenizer) {
     e->gpt = g;
+    e->tokenizer = tokenizer;
+    e->logits = xcalloc((size_t)e->batch * (size_t)g->config.vocabulary, sizeof *e->logits);
     e->decoder = gpt_decoder_new(g, e->batch, e->batch + PREFILL);
 }
 
-struct engine *engine_new(const struct gpt *g, int batch) {
+struct engine *engine_new(const struct gpt *g, const struct tokenizer *tokenizer, int batch) {
     struct engine *e = create(batch);
-    use(e, g);
+    use(e, g, tokenizer);
     return e;
 }
 
@@ -91,14 +99,14 @@ int engine_open(struct engine **e, const char *checkpoint, int batch, struct err
         return error_set(err, ERR_INVALID, "batch must be 1..%d, not %d", ENGINE_BATCH_MAX, batch);
     struct engine *opened = create(batch);
     int64_t step;
-    int rc = load_model(&opened->model, checkpoint, &step, err);
+    int rc = load_model(&opened->model, &opened->own_tokenizer, checkpoint, &step, err);
     if (rc == 0 && opened->model.config.kind != MODEL_GPT)
         rc = error_set(err, ERR_INVALID, "%s is of a model that classifies images; text comes from a GPT", checkpoint);
     if (rc < 0) {
         engine_close(opened);
         return rc;
     }
-    use(opened, &opened->model.gpt);
+    use(opened, &opened->model.gpt, opened->own_tokenizer);
     *e = opened;
     return 0;
 }
@@ -112,6 +120,7 @@ void engine_close(struct engine *e) {
         sequence_free(e->slots[i]);
     gpt_decoder_free(e->decoder);
     model_release(&e->model);
+    tokenizer_free(e->own_tokenizer);
     free(e->slots);
     free(e->rows);
     free(e->logits);
@@ -129,16 +138,28 @@ static int check(const struct engine_request *r, struct error *err) {
     return sampling_check(&r->sampling, err);
 }
 
+static void set_prompt(const struct engine *e, struct sequence *s, const char *text, size_t size) {
+    struct token_list list = {0};
+    if (e->tokenizer) {
+        tokenizer_encode(e->tokenizer, (const uint8_t *)text, size, &list);
+    } else {
+        list.ids = xmalloc(size * sizeof *list.ids);
+        for (; list.count < size; list.count++)
+            list.ids[list.count] = (uint8_t)text[list.count];
+    }
+    s->tokens = list.ids;
+    s->prompt = s->length = (int64_t)list.count;
+}
+
 int engine_submit(struct engine *e, uint64_t id, const struct engine_request *r, struct error *err) {
     int rc = check(r, err);
     if (rc < 0)
         return rc;
     struct sequence *s = xcalloc(1, sizeof *s);
-    size_t prompt = r->prompt_length > 0 ? r->prompt_length : 1;
-    *s = (struct sequence){.id = id, .prompt = (int64_t)prompt, .length = (int64_t)prompt, .end = (int64_t)prompt + r->tokens};
-    s->sampling = r->sampling;
-    s->text = xmalloc((size_t)s->end);
-    memcpy(s->text, r->prompt_length > 0 ? r->prompt : "\n", prompt);
+    *s = (struct sequence){.id = id, .sampling = r->sampling};
+    set_prompt(e, s, r->prompt_length > 0 ? r->prompt : "\n", r->prompt_length > 0 ? r->prompt_length : 1);
+    s->end = s->length + r->tokens;
+    s->tokens = xrealloc(s->tokens, (size_t)s->end * sizeof *s->tokens);
     while (s->stop_count < r->stop_count) {
         s->stops[s->stop_count] = xstrdup(r->stops[s->stop_count]);
         s->stop_count++;
@@ -162,6 +183,8 @@ static void admit(struct engine *e) {
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+static float *logits_of(const struct engine *e, int slot) { return e->logits + (size_t)slot * (size_t)e->gpt->config.vocabulary; }
+
 /* Rows of one sequence; *spare is what is left of PREFILL. */
 static int add_rows(struct engine *e, int slot, int count, int64_t *spare) {
     struct sequence *s = e->slots[slot];
@@ -173,27 +196,43 @@ static int add_rows(struct engine *e, int slot, int count, int64_t *spare) {
     int64_t rows = smaller(smaller(s->length - s->read, room), 1 + *spare);
     *spare -= rows - 1;
     for (int64_t n = 0; n < rows; n++, s->read++)
-        e->rows[count++] = (struct gpt_row){.sequence = slot, .token = s->text[s->read],
-                                            .logits = s->read + 1 == s->length ? e->logits + (size_t)slot * GPT_VOCABULARY : NULL};
+        e->rows[count++] = (struct gpt_row){.sequence = slot, .token = s->tokens[s->read],
+                                            .logits = s->read + 1 == s->length ? logits_of(e, slot) : NULL};
     return count;
 }
 
 /* Bytes of the stop that the text ends with now, or 0. */
-static int64_t stopped(const struct sequence *s) {
+static size_t stop_length(const struct sequence *s) {
     for (size_t i = 0; i < s->stop_count; i++) {
-        int64_t length = (int64_t)strlen(s->stops[i]);
-        if (length <= s->length - s->prompt && memcmp(s->text + s->length - length, s->stops[i], (size_t)length) == 0)
+        size_t length = strlen(s->stops[i]);
+        if (length <= s->text_length && memcmp(s->text + s->text_length - length, s->stops[i], length) == 0)
             return length;
     }
     return 0;
 }
 
+/* What a token spells is in the text, or what of it stands before a stop. */
+static void spell(const struct engine *e, struct sequence *s, int32_t token) {
+    const uint8_t byte = (uint8_t)token, *bytes = &byte;
+    size_t count = 1;
+    if (e->tokenizer)
+        bytes = tokenizer_bytes(e->tokenizer, token, &count);
+    for (size_t i = 0; i < count && !s->stopped; i++) {
+        s->text = xgrow(s->text, &s->text_capacity, s->text_length + 1, 1);
+        s->text[s->text_length++] = bytes[i];
+        size_t stop = stop_length(s);
+        s->text_length -= stop;
+        s->stopped = stop > 0;
+    }
+}
+
 static void extend(struct engine *e, int slot) {
     struct sequence *s = e->slots[slot];
-    s->text[s->length] = sample_byte(e->logits + (size_t)slot * GPT_VOCABULARY, &s->sampling, (uint64_t)(s->length - s->prompt));
-    s->length++;
+    int token = sample_token(logits_of(e, slot), e->gpt->config.vocabulary, &s->sampling, (uint64_t)(s->length - s->prompt));
+    s->tokens[s->length++] = token;
+    spell(e, s, token);
     e->generated++;
-    if (s->length < s->end && stopped(s) == 0)
+    if (s->length < s->end && !s->stopped)
         return;
     push(&e->finished, s);
     gpt_decoder_clear(e->decoder, slot);
@@ -221,11 +260,12 @@ bool engine_take(struct engine *e, struct engine_result *result) {
     struct sequence *s = pop(&e->finished);
     if (!s)
         return false;
-    int64_t stop = stopped(s);
-    *result = (struct engine_result){.id = s->id, .tokens = s->length - s->prompt, .finish = stop ? ENGINE_STOP : ENGINE_LENGTH};
-    result->length = (size_t)(result->tokens - stop);
-    result->text = xmalloc(result->length + 1);
-    memcpy(result->text, s->text + s->prompt, result->length);
+    *result = (struct engine_result){.id = s->id,
+                                     .text = s->text,   /* not NULL: a token has been spelled */
+                                     .length = s->text_length,
+                                     .tokens = s->length - s->prompt,
+                                     .finish = s->stopped ? ENGINE_STOP : ENGINE_LENGTH};
+    s->text = NULL;
     sequence_free(s);
     return true;
 }

@@ -10,7 +10,8 @@
  *             ...
  *     engine_close(e);
  *
- * A request's text depends on the model and on the request alone: not on the others, on their order, or on the batch. A token is a byte.
+ * A request's text depends on the model and on the request alone: not on the others, on their order, or on the batch. Tokens are those
+ * of the tokenizer that lies in the checkpoint, or bytes.
  * An engine is for one thread; several engines may share a model.
  */
 #ifndef JOBS_INFER_ENGINE_H
@@ -22,6 +23,7 @@
 
 #include "common/error.h"
 #include "jobs/infer/sampling.h"
+#include "jobs/tokens/tokenizer.h"
 
 enum { ENGINE_BATCH_MAX = 1024, ENGINE_STOPS_MAX = 16 };
 #define ENGINE_TOKENS_MAX ((int64_t)1 << 24)
@@ -31,7 +33,7 @@ struct engine_request {
     size_t prompt_length;
     int64_t tokens;       /* at most so many are generated: 1..ENGINE_TOKENS_MAX */
     struct sampling sampling;
-    const char *const *stops;   /* the text ends before the first of these that it comes to; none is empty */
+    const char *const *stops;   /* the text ends before the first of these that it comes to, wherever tokens end; none is empty */
     size_t stop_count;          /* at most ENGINE_STOPS_MAX */
 };
 
@@ -50,14 +52,14 @@ struct engine;
 /* Reads the newest whole checkpoint of a folder. batch: so many requests at once, 1..ENGINE_BATCH_MAX; it needs memory for each at the
  * model's whole context. ERR_NOT_FOUND: there is no checkpoint; ERR_INVALID: it isn't a GPT's, or damaged. */
 int engine_open(struct engine **e, const char *checkpoint, int batch, struct error *err);
-/* On a model in memory, which must outlive the engine. */
-struct engine *engine_new(const struct gpt *g, int batch);
+/* On a model and its tokenizer in memory (NULL: tokens are bytes), which must outlive the engine. */
+struct engine *engine_new(const struct gpt *g, const struct tokenizer *tokenizer, int batch);
 void engine_close(struct engine *e);   /* NULL is harmless; what wasn't taken is lost */
 
 /* Copies the request; any number may wait. ERR_INVALID names what is wrong with it. */
 int engine_submit(struct engine *e, uint64_t id, const struct engine_request *request, struct error *err);
 
-/* One pass of the model: a byte more for each request under way, or a stretch of its prompt. false: there was nothing to do. */
+/* One pass of the model: a token more for each request under way, or a stretch of its prompt. false: there was nothing to do. */
 bool engine_step(struct engine *e);
 
 /* The next finished request, in the order of finishing; false: none is finished. */

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/xmalloc.h"
@@ -21,6 +22,7 @@ struct inference {
     struct collective *group;
     struct requests requests;
     struct model model;
+    struct tokenizer *tokenizer;      /* NULL: tokens are bytes */
 
     /* Rank 0: */
     FILE *out;                        /* or NULL */
@@ -32,12 +34,29 @@ struct inference {
 };
 
 static int load(struct inference *i, int64_t *step, struct error *err) {
-    int rc = load_model(&i->model, i->settings->checkpoint, step, err);
+    int rc = load_model(&i->model, &i->tokenizer, i->settings->checkpoint, step, err);
     bool text = i->model.config.kind == MODEL_GPT;
     if (rc == 0 && text == (i->settings->images != NULL))
         rc = error_set(err, ERR_INVALID, text ? "%s is of a model of text: continue texts with --prompt or --prompts"
                                               : "%s is of a model that classifies images: name a folder of them by --images",
                        i->settings->checkpoint);
+    return rc;
+}
+
+static int share_tokenizer(struct inference *i, struct error *err) {
+    size_t size = 0;
+    const char *mine = i->tokenizer ? tokenizer_json(i->tokenizer, &size) : NULL;
+    int64_t shared = (int64_t)size;
+    int rc = collective_broadcast(i->group, &shared, sizeof shared, 0, err);
+    if (rc < 0 || shared == 0)
+        return rc;
+    char *json = xmalloc((size_t)shared);
+    if (mine)
+        memcpy(json, mine, size);
+    rc = collective_broadcast(i->group, json, (size_t)shared, 0, err);
+    if (rc == 0 && !mine)
+        rc = tokenizer_parse(&i->tokenizer, json, (size_t)shared, err);
+    free(json);
     return rc;
 }
 
@@ -51,6 +70,8 @@ static int share_model(struct inference *i, int64_t *step, struct error *err) {
         model_init(&i->model, &config, &backend_cpu);
     if (rc == 0)
         rc = collective_broadcast(i->group, i->model.weights, (size_t)i->model.count * sizeof(float), 0, err);
+    if (rc == 0)
+        rc = share_tokenizer(i, err);
     return rc;
 }
 
@@ -110,7 +131,7 @@ static int take(void *context, struct engine_result *result, struct error *err) 
 }
 
 static int answer_all(struct inference *i, struct error *err) {
-    struct engine *engine = engine_new(&i->model.gpt, (int)i->settings->batch);
+    struct engine *engine = engine_new(&i->model.gpt, i->tokenizer, (int)i->settings->batch);
     struct deal deal = {.group = i->group, .engine = engine, .requests = &i->requests, .next = i->begun_at};
     deal.result = take;
     deal.told = tell;
@@ -121,8 +142,9 @@ static int answer_all(struct inference *i, struct error *err) {
     if (rc == 0 && i->group->rank == 0) {
         size_t count = i->written - i->begun_at;
         tell(i, 0);
-        printf("generated %" PRId64 " bytes for %zu request%s on %d rank%s: %.0f bytes/s\n", i->tokens, count, count == 1 ? "" : "s",
-               i->group->size, i->group->size == 1 ? "" : "s", (double)i->tokens / (seconds > 0 ? seconds : 1e-6));
+        const char *unit = i->tokenizer ? "tokens" : "bytes";
+        printf("generated %" PRId64 " %s for %zu request%s on %d rank%s: %.0f %s/s\n", i->tokens, unit, count, count == 1 ? "" : "s",
+               i->group->size, i->group->size == 1 ? "" : "s", (double)i->tokens / (seconds > 0 ? seconds : 1e-6), unit);
     }
     engine_close(engine);
     return rc;
@@ -133,6 +155,7 @@ static void release(struct inference *i) {
         free(i->results[r].text);
     free(i->results);
     model_release(&i->model);
+    tokenizer_free(i->tokenizer);
     requests_release(&i->requests);
 }
 

@@ -6,8 +6,10 @@
 
 #include "common/error.h"
 #include "jobs/model/model.h"
+#include "jobs/tokens/tokenizer.h"
 
-/* *step: the steps that it was trained for. ERR_NOT_FOUND: the folder has no checkpoint. The caller releases the model unless it failed. */
-int load_model(struct model *m, const char *folder, int64_t *step, struct error *err);
+/* *step: the steps that it was trained for. *tokenizer: NULL where tokens are bytes. ERR_NOT_FOUND: the folder has no
+ * checkpoint. The caller releases both unless it failed. */
+int load_model(struct model *m, struct tokenizer **tokenizer, const char *folder, int64_t *step, struct error *err);
 
 #endif

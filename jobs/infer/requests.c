@@ -64,7 +64,7 @@ static int set_key(struct request *r, const char *key, json_t *value, struct err
     if (strcmp(key, "top_p") == 0)
         return number(value, key, &r->sampling.top_p, err);
     if (strcmp(key, "top_k") == 0) {
-        rc = whole_number(value, key, 0, GPT_VOCABULARY, &whole, err);
+        rc = whole_number(value, key, 0, GPT_VOCABULARY_MAX, &whole, err);
         r->sampling.top_k = (int)whole;
     } else if (strcmp(key, "seed") == 0) {
         rc = whole_number(value, key, 0, INT64_MAX, &whole, err);

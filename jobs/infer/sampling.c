@@ -4,20 +4,22 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "common/xmalloc.h"
 #include "jobs/model/random.h"
 
 static const float temperature_max = 100;
 
 struct candidate {
     float logit;
-    int byte;
+    int token;
+    double weight;
 };
 
 int sampling_check(const struct sampling *s, struct error *err) {
     if (!(s->temperature >= 0 && s->temperature <= temperature_max))
         return error_set(err, ERR_INVALID, "temperature must be 0..%g, not %g", temperature_max, s->temperature);
-    if (s->top_k < 0 || s->top_k > GPT_VOCABULARY)
-        return error_set(err, ERR_INVALID, "top_k must be 0..%d, not %d", GPT_VOCABULARY, s->top_k);
+    if (s->top_k < 0 || s->top_k > GPT_VOCABULARY_MAX)
+        return error_set(err, ERR_INVALID, "top_k must be 0..%d, not %d", GPT_VOCABULARY_MAX, s->top_k);
     if (!(s->top_p > 0 && s->top_p <= 1))
         return error_set(err, ERR_INVALID, "top_p must be above 0 and at most 1, not %g", s->top_p);
     return 0;
@@ -28,25 +30,54 @@ static int likelier(const void *a, const void *b) {
     const struct candidate *x = a, *y = b;
     if (x->logit != y->logit)
         return x->logit > y->logit ? -1 : 1;
-    return x->byte - y->byte;
+    return x->token - y->token;
 }
 
-uint8_t sample_byte(const float *logits, const struct sampling *s, uint64_t position) {
-    struct candidate all[GPT_VOCABULARY];
-    double weights[GPT_VOCABULARY], sum = 0, kept = 0;
-    int most = s->top_k > 0 ? s->top_k : GPT_VOCABULARY, count = 0;
-    for (int v = 0; v < GPT_VOCABULARY; v++)
-        all[v] = (struct candidate){.logit = logits[v], .byte = v};
-    qsort(all, GPT_VOCABULARY, sizeof *all, likelier);
-    if (s->temperature <= 0)
-        return (uint8_t)all[0].byte;
-    for (int i = 0; i < most; i++)
-        sum += weights[i] = exp(((double)all[i].logit - all[0].logit) / s->temperature);
+/* Puts c in at the root of a heap with the unlikeliest on top, and lets it sink to its place. */
+static void sink(struct candidate *heap, int count, struct candidate c) {
+    int at = 0;
+    for (int child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && likelier(&heap[child], &heap[child + 1]) < 0)
+            child++;
+        if (likelier(&c, &heap[child]) > 0)
+            break;
+        heap[at] = heap[child];
+    }
+    heap[at] = c;
+}
+
+/* The `most` likeliest, the likeliest first. */
+static struct candidate *choose(const float *logits, int vocabulary, int most) {
+    struct candidate *best = xmalloc((size_t)most * sizeof *best);
+    for (int v = 0; v < most; v++)
+        best[v] = (struct candidate){.logit = logits[v], .token = v};
+    if (most < vocabulary) {   /* sorted downwards is such a heap, turned round */
+        qsort(best, (size_t)most, sizeof *best, likelier);
+        for (int i = 0; i < most / 2; i++) {
+            struct candidate swapped = best[i];
+            best[i] = best[most - 1 - i];
+            best[most - 1 - i] = swapped;
+        }
+    }
+    for (int v = most; v < vocabulary; v++)
+        if (logits[v] > best[0].logit)   /* of equal ones the lower is in already */
+            sink(best, most, (struct candidate){.logit = logits[v], .token = v});
+    qsort(best, (size_t)most, sizeof *best, likelier);
+    return best;
+}
+
+int sample_token(const float *logits, int vocabulary, const struct sampling *s, uint64_t position) {
+    int most = s->temperature <= 0 ? 1 : s->top_k > 0 && s->top_k < vocabulary ? s->top_k : vocabulary, count = 0, i = 0;
+    struct candidate *best = choose(logits, vocabulary, most);
+    double sum = 0, kept = 0;
+    for (int n = 0; n < most; n++)
+        sum += best[n].weight = s->temperature > 0 ? exp(((double)best[n].logit - best[0].logit) / s->temperature) : 1;
     while (count < most && (count == 0 || kept < (double)s->top_p * sum))
-        kept += weights[count++];
+        kept += best[count++].weight;
     double left = random_unit(s->seed, position, 0) * kept;
-    for (int i = 0; i < count; i++)
-        if ((left -= weights[i]) < 0)
-            return (uint8_t)all[i].byte;
-    return (uint8_t)all[count - 1].byte;
+    while (i < count - 1 && (left -= best[i].weight) >= 0)
+        i++;
+    int token = best[i].token;
+    free(best);
+    return token;
 }

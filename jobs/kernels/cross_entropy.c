@@ -32,7 +32,7 @@ static float loss_row(float *row, int target, int V, float scale) {
     return logf(sum) + max - at_target;
 }
 
-void cross_entropy(float *losses, float *logits, const uint8_t *targets, int N, int V, float scale) {
+void cross_entropy(float *losses, float *logits, const int32_t *targets, int N, int V, float scale) {
 #pragma omp parallel for if ((int64_t)N * V > PARALLEL_FROM)
     for (int n = 0; n < N; n++)
         losses[n] = loss_row(logits + (size_t)n * V, targets[n], V, scale);

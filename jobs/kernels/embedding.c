@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-void embedding_forward(float *out, const uint8_t *tokens, const float *wte, const float *wpe, int N, int T, int C) {
+void embedding_forward(float *out, const int32_t *tokens, const float *wte, const float *wpe, int N, int T, int C) {
     for (int n = 0; n < N; n++) {
         const float *token = wte + (size_t)tokens[n] * C, *position = wpe + (size_t)(n % T) * C;
         float *o = out + (size_t)n * C;
@@ -12,7 +12,7 @@ void embedding_forward(float *out, const uint8_t *tokens, const float *wte, cons
     }
 }
 
-void embedding_backward(float *dwte, float *dwpe, const float *dout, const uint8_t *tokens, int N, int T, int C) {
+void embedding_backward(float *dwte, float *dwpe, const float *dout, const int32_t *tokens, int N, int T, int C) {
     for (int n = 0; n < N; n++) {
         float *token = dwte + (size_t)tokens[n] * C, *position = dwpe + (size_t)(n % T) * C;
         const float *d = dout + (size_t)n * C;

@@ -18,8 +18,8 @@
 #include <stdint.h>
 
 /* out[n] = wte[tokens[n]] + wpe[n mod T]. tokens are below V; the caller checks. wte [V,C], wpe [>=T,C]. */
-void embedding_forward(float *out, const uint8_t *tokens, const float *wte, const float *wpe, int N, int T, int C);
-void embedding_backward(float *dwte, float *dwpe, const float *dout, const uint8_t *tokens, int N, int T, int C);
+void embedding_forward(float *out, const int32_t *tokens, const float *wte, const float *wpe, int N, int T, int C);
+void embedding_backward(float *dwte, float *dwpe, const float *dout, const int32_t *tokens, int N, int T, int C);
 
 /* Layer normalisation (Ba, 2016) over the channels of each row. mean and rstd [N] are kept for the backward. The backward ADDS to din,
  * because a residual stream meets its branch there. */
@@ -109,7 +109,7 @@ void relu_forward(float *x, int64_t count);
 void relu_backward(float *d, const float *out, int64_t count);
 
 /* losses[n] = -log softmax(logits[n])[targets[n]]. Where scale is not zero, logits become the gradient of scale * sum(losses). */
-void cross_entropy(float *losses, float *logits, const uint8_t *targets, int N, int V, float scale);
+void cross_entropy(float *losses, float *logits, const int32_t *targets, int N, int V, float scale);
 
 /* One step of AdamW (Loshchilov and Hutter, 2019) on count parameters. gradient is multiplied by gradient_scale first (clipping).
  * step counts from 1. */

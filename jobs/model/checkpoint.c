@@ -20,7 +20,8 @@
 enum { FORMAT_VERSION = 1 };
 
 static const char weights_file[] = "model.safetensors", optimizer_file[] = "optimizer.safetensors";
-static const char config_file[] = "config.json", manifest_file[] = "manifest.json", writing[] = ".writing";
+static const char config_file[] = "config.json", manifest_file[] = "manifest.json", tokenizer_file[] = "tokenizer.json";
+static const char writing[] = ".writing";
 
 /* --- writing --- */
 
@@ -66,9 +67,8 @@ static void record_file(json_t *files, const char *name, int64_t size, uint32_t 
     json_object_set_new(files, name, json_pack("{s:I, s:I}", "size", (json_int_t)size, "crc32", (json_int_t)checksum));
 }
 
-static int write_json(const char *folder, const char *name, const json_t *document, json_t *files, struct error *err) {
-    char *path = xasprintf("%s/%s", folder, name), *text = json_dumps(document, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    size_t length = strlen(text);
+static int write_text(const char *folder, const char *name, const char *text, size_t length, json_t *files, struct error *err) {
+    char *path = xasprintf("%s/%s", folder, name);
     int rc = 0, fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     errno = fd < 0 ? errno : ENOSPC;   /* what a short write means */
     if (fd < 0)
@@ -79,8 +79,14 @@ static int write_json(const char *folder, const char *name, const json_t *docume
         close(fd);
     if (rc == 0 && files)
         record_file(files, name, (int64_t)length, checksum_add(0, text, length));
-    free(text);
     free(path);
+    return rc;
+}
+
+static int write_json(const char *folder, const char *name, const json_t *document, json_t *files, struct error *err) {
+    char *text = json_dumps(document, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    int rc = write_text(folder, name, text, strlen(text), files, err);
+    free(text);
     return rc;
 }
 
@@ -140,6 +146,8 @@ static int write_files(const char *folder, const struct checkpoint_state *state,
                        struct error *err) {
     json_t *files = json_object(), *config = model_config_json(&m->config);
     int rc = write_json(folder, config_file, config, files, err);
+    if (rc == 0 && state->tokenizer)
+        rc = write_text(folder, tokenizer_file, state->tokenizer, state->tokenizer_size, files, err);
     if (rc == 0)
         rc = transfer_weights(folder, m, "", files, err);
     if (rc == 0)
@@ -286,6 +294,9 @@ static int parse_manifest(const char *folder, json_t *manifest, struct checkpoin
         return error_set(err, ERR_IO, "%s/%s has format %d; this program reads %d", folder, manifest_file, format, FORMAT_VERSION);
     *state = (struct checkpoint_state){.step = step, .seed = (uint64_t)seed, .batch = batch, .data_checksum = (uint32_t)data,
                                        .shards = shards};
+    const json_t *tokenizer = json_object_get(*files, tokenizer_file);
+    state->has_tokenizer = tokenizer != NULL;
+    state->tokenizer_checksum = (uint32_t)json_integer_value(json_object_get(tokenizer, "crc32"));
     snprintf(state->arithmetic, sizeof state->arithmetic, "%s", arithmetic);
     return 0;
 }
@@ -310,6 +321,8 @@ static int examine(const char *folder, struct checkpoint_state *state, struct mo
     int rc = parse_manifest(folder, manifest, state, &files, err);
     for (size_t i = 0; rc == 0 && i < sizeof names / sizeof *names; i++)
         rc = verify_file(folder, names[i], files, err);
+    if (rc == 0 && state->has_tokenizer)
+        rc = verify_file(folder, tokenizer_file, files, err);
     json_decref(manifest);
     return rc == 0 ? parse_config(folder, config, err) : rc;
 }

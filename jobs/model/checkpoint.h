@@ -3,6 +3,7 @@
  *     DIR/step-00000120/config.json             the model's shape; that of a GPT as Hugging Face's GPT-2 has it
  *                       model.safetensors       the weights, under GPT-2's names
  *                       optimizer.safetensors   the moments, as momentum.NAME and variance.NAME
+ *                       tokenizer.json          of a GPT over tokens: a copy of what its text was tokenized with
  *                       manifest.json           written last: step, what was trained on, size and CRC-32 of each file
  *
  * A checkpoint is built in DIR/.writing, synced file by file, and renamed to its name: under that name it is whole or it isn't there.
@@ -11,6 +12,7 @@
 #ifndef JOBS_MODEL_CHECKPOINT_H
 #define JOBS_MODEL_CHECKPOINT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/error.h"
@@ -25,6 +27,10 @@ struct checkpoint_state {
     int64_t batch;       /* sequences a step, over all ranks */
     uint32_t data_checksum;
     int64_t shards;      /* of a batch; 0: sums depend on the number of ranks */
+    const char *tokenizer;   /* tokenizer.json, to be written, borrowed; NULL where there is none, and when a checkpoint was found */
+    size_t tokenizer_size;
+    bool has_tokenizer;      /* of one that was found: whether, and its CRC-32 */
+    uint32_t tokenizer_checksum;
     char arithmetic[48]; /* what computed it: with shards the bits depend on nothing else. "" in checkpoints from before there was that */
 };
 

@@ -225,7 +225,7 @@ static void forward_stage(const struct cnn *c, int stage, const float *weights, 
     o->relu_forward(s->pooled, p->used * stage_outputs(conv) / 4);
 }
 
-struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct cnn_pass *p, const void *images, const uint8_t *labels,
+struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct cnn_pass *p, const void *images, const int32_t *labels,
                               int samples, float scale) {
     assert(samples <= p->samples);
     p->used = samples;

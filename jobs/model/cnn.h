@@ -54,7 +54,7 @@ int64_t cnn_pass_bytes(const struct cnn *c, size_t element, int samples);
 
 /* images [samples, height, width, channels]. scale != 0 is training: norms use the batch's statistics, and a backward of scale * the loss
  * is prepared. scale 0 is evaluation, by the running statistics. */
-struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct cnn_pass *p, const void *images, const uint8_t *labels,
+struct mlp_result cnn_forward(const struct cnn *c, const float *weights, struct cnn_pass *p, const void *images, const int32_t *labels,
                               int samples, float scale);
 
 /* As mlp_logits. */

@@ -23,6 +23,8 @@ static const struct {
 };
 
 int gpt_config_check(const struct gpt_config *c, struct error *err) {
+    if (c->vocabulary < 2 || c->vocabulary > GPT_VOCABULARY_MAX)
+        return error_set(err, ERR_INVALID, "the vocabulary must be 2..%d tokens, not %d", GPT_VOCABULARY_MAX, c->vocabulary);
     if (c->context < 2 || c->context > 65536)
         return error_set(err, ERR_INVALID, "context must be 2..65536 positions, not %d", c->context);
     if (c->layers < 1 || c->layers > 1024)
@@ -35,7 +37,8 @@ int gpt_config_check(const struct gpt_config *c, struct error *err) {
 }
 
 bool gpt_config_equal(const struct gpt_config *a, const struct gpt_config *b) {
-    return a->context == b->context && a->layers == b->layers && a->heads == b->heads && a->channels == b->channels;
+    return a->vocabulary == b->vocabulary && a->context == b->context && a->layers == b->layers && a->heads == b->heads &&
+           a->channels == b->channels;
 }
 
 static int64_t part_count(enum gpt_part part, int64_t channels) {
@@ -63,7 +66,7 @@ void gpt_release(struct gpt *g) {
 }
 
 int64_t gpt_block_at(const struct gpt *g, int layer) {
-    return (int64_t)(GPT_VOCABULARY + g->config.context) * g->config.channels + layer * g->block_count;
+    return ((int64_t)g->config.vocabulary + g->config.context) * g->config.channels + layer * g->block_count;
 }
 
 int64_t gpt_final_at(const struct gpt *g) { return gpt_block_at(g, g->config.layers); }
@@ -77,11 +80,11 @@ static struct model_tensor tensor(int64_t at, int64_t rows, int64_t columns) {
 }
 
 struct model_tensor gpt_tensor_at(const struct gpt *g, int i) {
-    int64_t C = g->config.channels;
+    int64_t C = g->config.channels, V = g->config.vocabulary;
     struct model_tensor t;
     int after_blocks = i - 2 - g->config.layers * GPT_PART_COUNT;
     if (i < 2) {
-        t = i == 0 ? tensor(0, GPT_VOCABULARY, C) : tensor(GPT_VOCABULARY * C, g->config.context, C);
+        t = i == 0 ? tensor(0, V, C) : tensor(V * C, g->config.context, C);
         snprintf(t.name, sizeof t.name, "%s", i == 0 ? "wte.weight" : "wpe.weight");
     } else if (after_blocks >= 0) {
         t = tensor(gpt_final_at(g) + after_blocks * C, 0, C);
@@ -108,7 +111,7 @@ void gpt_randomize(struct gpt *g, uint64_t seed) {
 }
 
 double gpt_training_flops_per_token(const struct gpt_config *c, int positions) {
-    double products = 12.0 * c->layers * c->channels * c->channels + (double)GPT_VOCABULARY * c->channels;
+    double products = 12.0 * c->layers * c->channels * c->channels + (double)c->vocabulary * c->channels;
     double attention = (double)c->layers * positions * c->channels;   /* two products of T/2 * C on average, q.k and weights.v */
     return 6.0 * (products + attention);
 }

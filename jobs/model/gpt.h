@@ -1,4 +1,5 @@
-/* A GPT-2 (Radford, 2019) over bytes: its parameters, one pass forward and backward over a batch, and decoding.
+/* A GPT-2 (Radford, 2019) over tokens, which are bytes or a tokenizer's: its parameters, one pass forward and backward over a batch, and
+ * decoding.
  *
  * All parameters lie in one array: wte, wpe, then block by block, then the final norm. A gradient and each of the optimiser's moments is an
  * array of the same layout, so a block is one contiguous stretch of each, and that is what the ranks reduce together.
@@ -15,9 +16,10 @@
 #include "jobs/backend/backend.h"
 #include "jobs/model/tensor.h"
 
-enum { GPT_VOCABULARY = 256 };
+enum { GPT_BYTES = 256, GPT_VOCABULARY_MAX = 1 << 20 };
 
 struct gpt_config {
+    int vocabulary; /* tokens are below it: GPT_BYTES, or a tokenizer's */
     int context;    /* most positions of a sequence */
     int layers, heads, channels;   /* heads divides channels */
 };
@@ -65,11 +67,11 @@ int64_t gpt_pass_bytes(const struct gpt_config *config, size_t element, int sequ
 
 /* Returns the sum over all positions of -log p(target), in nats. scale != 0 prepares a backward of scale * that sum. The first `sequences`
  * of the pass are used. */
-double gpt_forward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, const uint8_t *targets, int sequences, float scale);
+double gpt_forward(const struct gpt *g, struct gpt_pass *p, const int32_t *tokens, const int32_t *targets, int sequences, float scale);
 
 /* Adds the gradient of the last forward to `gradient`. As soon as a stretch of it is final, ready(context, at, count) is called, from the
  * last block to the first, then for the embeddings: whoever reduces gradients between ranks can begin while the rest is computed. */
-void gpt_backward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, float *gradient, model_ready_fn *ready, void *context);
+void gpt_backward(const struct gpt *g, struct gpt_pass *p, const int32_t *tokens, float *gradient, model_ready_fn *ready, void *context);
 
 /* Floating-point operations a token of a training step: forward and backward, products only. */
 double gpt_training_flops_per_token(const struct gpt_config *config, int positions);
@@ -84,8 +86,8 @@ int gpt_decoder_positions(const struct gpt_decoder *d, int sequence);
 
 struct gpt_row {
     int sequence;
-    uint8_t token;
-    float *logits;   /* gets those of the token that follows, [GPT_VOCABULARY]; or NULL, where not wanted */
+    int32_t token;
+    float *logits;   /* gets those of the token that follows, [vocabulary]; or NULL, where not wanted */
 };
 
 /* Appends each row's token to its sequence, which must have room (positions < context); those of one sequence come in their order. A row's

@@ -76,7 +76,7 @@ int gpt_decoder_positions(const struct gpt_decoder *d, int sequence) { return d-
 /* Gives each row its position, with a block for it, and puts its embedding into the stream. */
 static void enter(const struct gpt *g, struct gpt_decoder *d, const struct gpt_row *rows, int count) {
     int C = d->channels;
-    const float *wte = g->weights, *wpe = wte + (int64_t)GPT_VOCABULARY * C;
+    const float *wte = g->weights, *wpe = wte + (int64_t)g->config.vocabulary * C;
     for (int n = 0; n < count; n++) {
         int s = rows[n].sequence, position = d->positions[s]++;
         assert(s >= 0 && s < d->sequences && position < d->context);
@@ -136,5 +136,5 @@ void gpt_decode(const struct gpt *g, struct gpt_decoder *d, const struct gpt_row
     normalize(d, final, final + C, count);
     for (int n = 0; n < count; n++)
         if (rows[n].logits)
-            head_decode(rows[n].logits, d->norm + (size_t)n * C, g->weights, C, GPT_VOCABULARY);
+            head_decode(rows[n].logits, d->norm + (size_t)n * C, g->weights, C, g->config.vocabulary);
 }

@@ -54,7 +54,7 @@ static int64_t carve(struct gpt_pass *p, const struct gpt_config *config, size_t
     CARVE(p->ln_f, N * C, element);
     CARVE(p->ln_f_mean, N, sizeof(float));
     CARVE(p->ln_f_rstd, N, sizeof(float));
-    CARVE(p->logits, N * GPT_VOCABULARY, element);
+    CARVE(p->logits, N * config->vocabulary, element);
     CARVE(p->losses, N, sizeof(float));
     CARVE(p->d_stream, N * C, element);
     CARVE(p->d_branch, N * C, element);
@@ -113,11 +113,11 @@ static void block_forward(const struct gpt *g, const struct backend_operations *
     o->add_to(b->out, b->middle, size);
 }
 
-double gpt_forward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, const uint8_t *targets, int sequences, float scale) {
+double gpt_forward(const struct gpt *g, struct gpt_pass *p, const int32_t *tokens, const int32_t *targets, int sequences, float scale) {
     assert(sequences <= p->sequences);
     const struct backend_operations *o = p->backend->operations;
-    int T = p->positions, N = sequences * T, C = g->config.channels;
-    const float *wte = g->weights, *wpe = wte + (int64_t)GPT_VOCABULARY * C, *final = g->weights + gpt_final_at(g);
+    int T = p->positions, N = sequences * T, C = g->config.channels, V = g->config.vocabulary;
+    const float *wte = g->weights, *wpe = wte + (int64_t)V * C, *final = g->weights + gpt_final_at(g);
     p->rows = N;
     o->embedding_forward(p->embedded, tokens, wte, wpe, N, T, C);
     const void *stream = p->embedded;
@@ -126,8 +126,8 @@ double gpt_forward(const struct gpt *g, struct gpt_pass *p, const uint8_t *token
         stream = p->blocks[l].out;
     }
     o->layernorm_forward(p->ln_f, p->ln_f_mean, p->ln_f_rstd, stream, final, final + C, N, C);
-    o->head_forward(p->logits, p->ln_f, wte, N, C, GPT_VOCABULARY);
-    o->cross_entropy(p->losses, p->logits, targets, N, GPT_VOCABULARY, scale);
+    o->head_forward(p->logits, p->ln_f, wte, N, C, V);
+    o->cross_entropy(p->losses, p->logits, targets, N, V, scale);
     double sum = 0;
     o->download(p->told, p->losses, (size_t)N * sizeof *p->told);
     for (int n = 0; n < N; n++)
@@ -160,11 +160,11 @@ static void block_backward(const struct gpt *g, int l, struct gpt_pass *p, const
                        b->ln_1_mean, b->ln_1_rstd, N, C);
 }
 
-void gpt_backward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens, float *gradient, model_ready_fn *ready, void *context) {
+void gpt_backward(const struct gpt *g, struct gpt_pass *p, const int32_t *tokens, float *gradient, model_ready_fn *ready, void *context) {
     const struct backend_operations *o = p->backend->operations;
-    int N = p->rows, C = g->config.channels, last = g->config.layers - 1;
+    int N = p->rows, C = g->config.channels, V = g->config.vocabulary, last = g->config.layers - 1;
     int64_t final_at = gpt_final_at(g);
-    o->head_backward(p->d_branch, gradient, p->logits, p->ln_f, g->weights, N, C, GPT_VOCABULARY);
+    o->head_backward(p->d_branch, gradient, p->logits, p->ln_f, g->weights, N, C, V);
     o->clear(p->d_stream, (size_t)N * (size_t)C * p->backend->element);
     o->layernorm_backward(p->d_stream, gradient + final_at, gradient + final_at + C, p->d_branch, p->blocks[last].out, g->weights + final_at,
                        p->ln_f_mean, p->ln_f_rstd, N, C);
@@ -173,7 +173,7 @@ void gpt_backward(const struct gpt *g, struct gpt_pass *p, const uint8_t *tokens
         if (ready)   /* the final norm goes with the last block: it is too small for a message of its own */
             ready(context, gpt_block_at(g, l), g->block_count + (l == last ? 2 * C : 0));
     }
-    o->embedding_backward(gradient, gradient + (int64_t)GPT_VOCABULARY * C, p->d_stream, tokens, N, p->positions, C);
+    o->embedding_backward(gradient, gradient + (int64_t)V * C, p->d_stream, tokens, N, p->positions, C);
     if (ready)
         ready(context, 0, gpt_block_at(g, 0));
 }

@@ -189,7 +189,7 @@ int64_t images_pick(const struct images *i, uint64_t seed, int64_t index) {
     return (int64_t)x;
 }
 
-void images_read(const struct images *i, int64_t image, float *pixels, uint8_t *label) {
+void images_read(const struct images *i, int64_t image, float *pixels, int32_t *label) {
     int size = i->height * i->width;
     const uint8_t *from = i->pixels + image * size;
     for (int n = 0; n < size; n++)

@@ -34,6 +34,6 @@ void images_normalize_like(struct images *i, const struct images *other);
 int64_t images_pick(const struct images *i, uint64_t seed, int64_t index);
 
 /* pixels gets height * width values, normalised. */
-void images_read(const struct images *i, int64_t image, float *pixels, uint8_t *label);
+void images_read(const struct images *i, int64_t image, float *pixels, int32_t *label);
 
 #endif

@@ -69,7 +69,7 @@ struct mlp_pass {
     float *logits, *losses;
     void *d_out, *d_in;           /* gradients, as wide as the widest hidden layer */
     float *told_logits, *told_losses;   /* in host memory */
-    uint8_t *told_labels;
+    int32_t *told_labels;
 };
 
 /* Lays the arrays one after the other; with p->memory NULL it only counts. */
@@ -134,7 +134,7 @@ static struct mlp_result sum_up(const struct mlp_pass *p, int classes) {
 
 const float *mlp_logits(const struct mlp_pass *p) { return p->told_logits; }
 
-struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const void *in, const uint8_t *labels,
+struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const void *in, const int32_t *labels,
                               int samples, float scale) {
     assert(samples <= p->samples);
     const struct backend_operations *o = p->backend->operations;
@@ -152,7 +152,7 @@ struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct 
     o->cross_entropy(p->losses, p->out[last], labels, samples, classes, scale);
     o->download(p->told_logits, p->logits, rows * (size_t)classes * sizeof(float));
     o->download(p->told_losses, p->losses, rows * sizeof(float));
-    o->download(p->told_labels, labels, rows);
+    o->download(p->told_labels, labels, rows * sizeof *labels);
     return sum_up(p, classes);
 }
 

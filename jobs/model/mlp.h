@@ -51,7 +51,7 @@ void mlp_pass_free(struct mlp_pass *p);
 int64_t mlp_pass_bytes(const struct mlp *m, size_t element, int samples);
 
 /* in [samples, inputs]; each label is below the number of classes. scale != 0 prepares a backward of scale * the loss. */
-struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const void *in, const uint8_t *labels,
+struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct mlp_pass *p, const void *in, const int32_t *labels,
                               int samples, float scale);
 
 /* [samples, classes], of the last forward, in host memory. */

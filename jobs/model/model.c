@@ -81,7 +81,7 @@ struct model_tensor model_tensor_at(const struct model *m, int i) {
 
 int64_t model_input_bytes(const struct model_config *c) {
     switch (c->kind) {
-    case MODEL_GPT: return c->gpt.context;
+    case MODEL_GPT: return c->gpt.context * (int64_t)sizeof(int32_t);
     case MODEL_CNN: return (int64_t)c->cnn.height * c->cnn.width * c->cnn.channels * (int64_t)sizeof(float);
     case MODEL_MLP: return c->mlp.sizes[0] * (int64_t)sizeof(float);
     case MODEL_KINDS: break;
@@ -93,7 +93,7 @@ int64_t model_targets(const struct model_config *c) { return c->kind == MODEL_GP
 
 int model_classes(const struct model_config *c) {
     switch (c->kind) {
-    case MODEL_GPT: return GPT_VOCABULARY;
+    case MODEL_GPT: return c->gpt.vocabulary;
     case MODEL_CNN: return c->cnn.classes;
     case MODEL_MLP: return c->mlp.sizes[c->mlp.layers];
     case MODEL_KINDS: break;
@@ -106,11 +106,15 @@ static bool converts_inputs(const struct model *m, size_t element) { return m->c
 
 static size_t input_bytes(const struct model *m, int samples) { return (size_t)model_input_bytes(&m->config) * (size_t)samples; }
 
+static size_t target_bytes(const struct model *m, int samples) {
+    return (size_t)model_targets(&m->config) * (size_t)samples * sizeof(int32_t);
+}
+
 struct model_pass model_pass_new(const struct model *m, int samples) {
     struct model_pass p = {.kind = m->config.kind, .backend = m->backend};
     const struct backend_operations *o = m->backend->operations;
     p.inputs = o->allocate(input_bytes(m, samples));
-    p.targets = o->allocate((size_t)model_targets(&m->config) * (size_t)samples);
+    p.targets = o->allocate(target_bytes(m, samples));
     p.floats = converts_inputs(m, m->backend->element) ? o->allocate(input_bytes(m, samples)) : NULL;
     switch (p.kind) {
     case MODEL_GPT: p.of = gpt_pass_new(&m->gpt, m->backend, samples, m->config.gpt.context); break;
@@ -146,17 +150,17 @@ int64_t model_pass_bytes(const struct model *m, size_t element, int samples) {
     abort();
 }
 
-static void upload(const struct model *m, struct model_pass *p, const void *inputs, const uint8_t *targets, int samples) {
+static void upload(const struct model *m, struct model_pass *p, const void *inputs, const int32_t *targets, int samples) {
     const struct backend_operations *o = p->backend->operations;
     o->upload(p->floats ? p->floats : p->inputs, inputs, input_bytes(m, samples));
     if (p->floats)
         o->from_floats(p->inputs, p->floats, (int64_t)(input_bytes(m, samples) / sizeof(float)));
-    o->upload(p->targets, targets, (size_t)model_targets(&m->config) * (size_t)samples);
+    o->upload(p->targets, targets, target_bytes(m, samples));
 }
 
 static struct model_result result_of(struct mlp_result r) { return (struct model_result){r.loss, r.correct}; }
 
-struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const uint8_t *targets, int samples,
+struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const int32_t *targets, int samples,
                                   float scale) {
     upload(m, p, inputs, targets, samples);
     switch (m->config.kind) {

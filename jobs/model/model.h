@@ -55,11 +55,11 @@ void model_randomize(struct model *m, uint64_t seed);   /* weights in host memor
 int model_tensor_count(const struct model *m);
 struct model_tensor model_tensor_at(const struct model *m, int i);
 
-/* A sample is so many bytes of input and so many of target. A GPT's: context tokens, and those that follow, a byte each. Of images: floats,
- * and one label. */
+/* A sample is so many bytes of input, and so many targets. A GPT's: context tokens, and those that follow. Of images: floats, and one
+ * label. Tokens and targets are int32_t. */
 int64_t model_input_bytes(const struct model_config *c);
-int64_t model_targets(const struct model_config *c);   /* a sample; a byte each */
-int model_classes(const struct model_config *c);       /* each target is below: of text 256 */
+int64_t model_targets(const struct model_config *c);   /* a sample */
+int model_classes(const struct model_config *c);       /* each target is below: of text the vocabulary */
 
 /* The activations of one pass over at most `samples`, and what they are computed from. */
 struct model_pass {
@@ -75,7 +75,7 @@ int64_t model_pass_bytes(const struct model *m, size_t element, int samples);
 struct model_result { double loss; int64_t correct; };   /* of -log p(target), the sum; targets that were the likeliest (not of a GPT) */
 
 /* Inputs and targets are in host memory. scale != 0 prepares a backward of scale * the loss. */
-struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const uint8_t *targets, int samples,
+struct model_result model_forward(const struct model *m, struct model_pass *p, const void *inputs, const int32_t *targets, int samples,
                                   float scale);
 /* Of a model that classifies: [samples, classes] of the last forward, in host memory. */
 const float *model_logits(const struct model_pass *p);

@@ -38,11 +38,19 @@ static const char *list_text(const int *numbers, int count, char *buffer, size_t
     return buffer;
 }
 
+/* Bytes go without saying. */
+static void gpt_text(const struct gpt_config *c, char *buffer, size_t size) {
+    char vocabulary[32] = "";
+    if (c->vocabulary != GPT_BYTES)
+        snprintf(vocabulary, sizeof vocabulary, ", vocabulary %d", c->vocabulary);
+    snprintf(buffer, size, "a GPT of %d layers, %d heads, %d channels, context %d%s", c->layers, c->heads, c->channels, c->context,
+             vocabulary);
+}
+
 const char *model_config_text(const struct model_config *c, char *buffer, size_t size) {
     char list[160];
     if (c->kind == MODEL_GPT)
-        snprintf(buffer, size, "a GPT of %d layers, %d heads, %d channels, context %d", c->gpt.layers, c->gpt.heads, c->gpt.channels,
-                 c->gpt.context);
+        gpt_text(&c->gpt, buffer, size);
     else if (c->kind == MODEL_CNN)
         snprintf(buffer, size, "a CNN of %dx%dx%d images, %dx%d convolutions %s%s, %d hidden, %d classes", c->cnn.height, c->cnn.width,
                  c->cnn.channels, c->cnn.kernel, c->cnn.kernel, list_text(c->cnn.outputs, c->cnn.stages, list, sizeof list),
@@ -62,7 +70,7 @@ static json_t *list_json(const int *numbers, int count) {
 json_t *model_config_json(const struct model_config *c) {
     if (c->kind == MODEL_GPT)
         return json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:b, s:n, s:n}", "architectures", "GPT2LMHeadModel",
-                         "model_type", types[c->kind], "vocab_size", GPT_VOCABULARY, "n_positions", c->gpt.context, "n_embd",
+                         "model_type", types[c->kind], "vocab_size", c->gpt.vocabulary, "n_positions", c->gpt.context, "n_embd",
                          c->gpt.channels, "n_layer", c->gpt.layers, "n_head", c->gpt.heads, "activation_function", "gelu_new",
                          "layer_norm_epsilon", 1e-5, "tie_word_embeddings", 1, "bos_token_id", "eos_token_id");
     if (c->kind == MODEL_CNN)
@@ -81,12 +89,9 @@ static int read_list(const json_t *list, int *numbers, int most) {
 }
 
 static int read_gpt(const json_t *document, struct gpt_config *c, struct error *err) {
-    int vocabulary = 0;
-    if (json_unpack((json_t *)document, "{s:i, s:i, s:i, s:i, s:i}", "vocab_size", &vocabulary, "n_positions", &c->context, "n_embd",
+    if (json_unpack((json_t *)document, "{s:i, s:i, s:i, s:i, s:i}", "vocab_size", &c->vocabulary, "n_positions", &c->context, "n_embd",
                     &c->channels, "n_layer", &c->layers, "n_head", &c->heads) != 0)
         return error_set(err, ERR_IO, "lacks one of vocab_size, n_positions, n_embd, n_layer, n_head");
-    if (vocabulary != GPT_VOCABULARY)
-        return error_set(err, ERR_IO, "vocab_size is %d; this program reads models over %d bytes", vocabulary, GPT_VOCABULARY);
     return 0;
 }
 

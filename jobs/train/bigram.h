@@ -9,8 +9,9 @@ struct bigram {
     double smoothing;       /* added to each count */
 };
 
-/* Counts pairs in the training part and takes the mean of -log p(byte | the byte before) over the same held-out bytes that the model is
- * measured on. Of several smoothing constants the one that is best there is taken: chosen in the bigram's favour. */
+/* Counts pairs of bytes in the training part, whatever its tokens are, and takes the mean of -log p(byte | the byte before) over the same
+ * held-out bytes that the model is measured on. Of several smoothing constants the one that is best there is taken: chosen in the bigram's
+ * favour. */
 struct bigram bigram_measure(const struct corpus *c, int context);
 
 #endif

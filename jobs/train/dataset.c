@@ -2,12 +2,17 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static int load_text(struct dataset *d, const struct model_config *c, const char *const *paths, size_t count, struct error *err) {
     int rc = corpus_load(&d->corpus, paths, count, c->gpt.context, err);
+    int vocabulary = d->corpus.tokenizer ? tokenizer_vocabulary(d->corpus.tokenizer) : GPT_BYTES;
+    if (rc == 0 && vocabulary != c->gpt.vocabulary)
+        rc = error_set(err, ERR_CONFLICT, "%s changed while it was being read: start again", paths[0]);
     if (rc == 0) {
         d->checksum = d->corpus.checksum;
         d->held_count = corpus_held_windows(&d->corpus, c->gpt.context);
+        free(corpus_spell(&d->corpus, d->corpus.held, 1, d->held_count * c->gpt.context, &d->held_bytes));
     }
     return rc;
 }
@@ -43,14 +48,14 @@ void dataset_release(struct dataset *d) {
     images_release(&d->held);
 }
 
-void dataset_draw(const struct dataset *d, uint64_t seed, int64_t step, int64_t batch, int64_t index, void *input, uint8_t *targets) {
+void dataset_draw(const struct dataset *d, uint64_t seed, int64_t step, int64_t batch, int64_t index, void *input, int32_t *targets) {
     if (d->kind == MODEL_GPT)
         corpus_sample(&d->corpus, seed, step, index, d->targets, input, targets);
     else
         images_read(&d->train, images_pick(&d->train, seed, step * batch + index), input, targets);
 }
 
-void dataset_held(const struct dataset *d, int64_t index, void *input, uint8_t *targets) {
+void dataset_held(const struct dataset *d, int64_t index, void *input, int32_t *targets) {
     if (d->kind == MODEL_GPT)
         corpus_held_window(&d->corpus, index, d->targets, input, targets);
     else
@@ -60,7 +65,8 @@ void dataset_held(const struct dataset *d, int64_t index, void *input, uint8_t *
 const char *dataset_text(const struct dataset *d, char *buffer, size_t size) {
     int64_t train = d->kind == MODEL_GPT ? d->corpus.train_size : d->train.count;
     int64_t held = d->kind == MODEL_GPT ? d->corpus.held_size : d->held.count;
-    snprintf(buffer, size, "%" PRId64 " %s to train on, %" PRId64 " held out", train, d->kind == MODEL_GPT ? "bytes" : "images", held);
+    const char *unit = d->kind != MODEL_GPT ? "images" : d->corpus.tokenizer ? "tokens" : "bytes";
+    snprintf(buffer, size, "%" PRId64 " %s to train on, %" PRId64 " held out", train, unit, held);
     return buffer;
 }
 

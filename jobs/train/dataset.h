@@ -13,15 +13,16 @@ struct dataset {
     struct images train, held;      /* of the others */
     uint32_t checksum;              /* of all that is trained on */
     int64_t held_count;             /* samples */
+    int64_t held_bytes;             /* of text in their targets */
 };
 
-/* Of a GPT files of text; of the others one folder with IDX files whose images have the model's size. */
+/* Of a GPT files of text or of tokens; of the others one folder with IDX files whose images have the model's size. */
 int dataset_load(struct dataset *d, const struct model_config *c, const char *const *paths, size_t count, struct error *err);
 void dataset_release(struct dataset *d);
 
 /* Sample `index` of `batch` of a step: a function of its arguments alone, so that a batch doesn't depend on the number of ranks. */
-void dataset_draw(const struct dataset *d, uint64_t seed, int64_t step, int64_t batch, int64_t index, void *input, uint8_t *targets);
-void dataset_held(const struct dataset *d, int64_t index, void *input, uint8_t *targets);
+void dataset_draw(const struct dataset *d, uint64_t seed, int64_t step, int64_t batch, int64_t index, void *input, int32_t *targets);
+void dataset_held(const struct dataset *d, int64_t index, void *input, int32_t *targets);
 
 /* "57024 bytes to train on, 6336 held out". Returns buffer. */
 const char *dataset_text(const struct dataset *d, char *buffer, size_t size);

@@ -11,7 +11,7 @@ enum { SUMS_MAX = 2 };   /* that ranks add at a time */
 static double ms_since(int64_t begin_us) { return (double)(clock_boot_us() - begin_us) / 1e3; }
 
 static void *input_at(struct trainer *t, int i) { return t->inputs + i * t->input_bytes; }
-static uint8_t *targets_at(struct trainer *t, int i) { return t->targets + (size_t)i * (size_t)t->data.targets; }
+static int32_t *targets_at(struct trainer *t, int i) { return t->targets + (size_t)i * (size_t)t->data.targets; }
 
 static void draw_samples(struct trainer *t, int first) {
     const struct train_settings *s = t->settings;
@@ -156,7 +156,10 @@ int gradient_held_out(struct trainer *t, struct held_out *out, struct error *err
     if (rc == 0)
         rc = sum_with_outcome(t, t->backend->operations->finish(err), sums, SUMS_MAX, err);
     out->targets = t->data.held_count * t->data.targets;
-    out->loss = (t->settings->shards ? by_shards : sums[0]) / (double)out->targets;
+    double loss = t->settings->shards ? by_shards : sums[0];
+    out->loss = loss / (double)out->targets;
     out->accuracy = sums[1] / (double)out->targets;
+    out->bytes = t->data.held_bytes;
+    out->nats_per_byte = loss / (double)(out->bytes > 0 ? out->bytes : 1);
     return rc;
 }

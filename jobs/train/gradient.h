@@ -8,8 +8,9 @@
 
 /* Into t->gradient. *loss: the mean over the batch, of nats a target. wait_ms: communication that no computation hid. */
 int gradient_compute(struct trainer *t, double *loss, double *wait_ms, struct error *err);
-/* Of all held-out samples, shared among the ranks: the mean loss of a target, and of images the share that is classified rightly. */
-struct held_out { double loss, accuracy; int64_t targets; };
+/* Of all held-out samples, shared among the ranks: the mean loss of a target; of a text also of its bytes, whatever its
+ * tokens are; and of images the share that is classified rightly. */
+struct held_out { double loss, accuracy, nats_per_byte; int64_t targets, bytes; };
 int gradient_held_out(struct trainer *t, struct held_out *out, struct error *err);
 
 #endif

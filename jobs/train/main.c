@@ -1,10 +1,12 @@
-/* muster-train: read this first, then train.c. */
+/* muster-train: read this first, then train.c; of muster-train tokenize, tokenize.c. */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/version.h"
+#include "jobs/train/tokenize.h"
 #include "jobs/train/train.h"
 
 enum { EXIT_USAGE = 2 };
@@ -65,6 +67,8 @@ int main(int argc, char **argv) {
     struct error err;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc > 1 && !strcmp(argv[1], "tokenize"))
+        return tokenize_main(argc - 1, argv + 1);
     if (settings_parse(&settings, argc, argv, &err) < 0) {
         fprintf(stderr, "muster-train: %s\n", err.text);
         return EXIT_USAGE;

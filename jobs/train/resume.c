@@ -18,6 +18,11 @@ struct checkpoint_state resume_state(const struct trainer *t) {
                                    .batch = t->settings->batch,
                                    .data_checksum = t->data.checksum,
                                    .shards = t->settings->shards};
+    if (t->data.kind == MODEL_GPT && t->data.corpus.tokenizer) {
+        now.tokenizer = tokenizer_json(t->data.corpus.tokenizer, &now.tokenizer_size);
+        now.has_tokenizer = true;
+        now.tokenizer_checksum = tokenizer_checksum(t->data.corpus.tokenizer);
+    }
     if (t->backend->kind == BACKEND_CPU)
         snprintf(now.arithmetic, sizeof now.arithmetic, "%s", t->backend->device);
     else
@@ -32,6 +37,17 @@ static int check_model(const struct trainer *t, const struct model_config *found
         return 0;
     return error_set(err, ERR_CONFLICT, "%s is of %s; asked is %s: use the same options, or another %s folder", path,
                      model_config_text(found, is, sizeof is), model_config_text(&t->settings->model, asked, sizeof asked), option);
+}
+
+/* Under other tokens the weights would mean nothing. */
+static int check_tokenizer(const struct trainer *t, const struct checkpoint_state *found, const char *path, struct error *err) {
+    struct checkpoint_state now = resume_state(t);
+    if (found->has_tokenizer == now.has_tokenizer && found->tokenizer_checksum == now.tokenizer_checksum)
+        return 0;
+    return error_set(err, ERR_CONFLICT,
+                     "%s was trained with another tokenizer than the data's: tokenize the text with its tokenizer.json, or use another "
+                     "--checkpoint folder",
+                     path);
 }
 
 /* An exact training goes on exactly, or not unasked. */
@@ -83,6 +99,8 @@ static int load(struct trainer *t, struct start *s, struct error *err) {
     if (rc < 0 || !path)
         return rc < 0 ? rc : begin(t, s, err);
     rc = check_model(t, &config, path, "--checkpoint", err);
+    if (rc == 0)
+        rc = check_tokenizer(t, &found, path, err);
     if (rc == 0)
         rc = check_arithmetic(t, &found, path, err);
     if (rc == 0)

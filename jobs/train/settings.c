@@ -9,12 +9,14 @@
 
 #include "jobs/collective/tree.h"
 #include "jobs/model/checkpoint.h"
+#include "jobs/train/corpus.h"
 
 #define FIELD(name) offsetof(struct train_settings, name)
 
 static const struct option_row rows[] = {
-    {"model", 'm', OPTION_TEXT, FIELD(model_name), "KIND", "gpt: over the bytes of a text; cnn or mlp: classes of images (gpt)"},
-    {"data", 'd', OPTION_LIST, FIELD(data), "FILE", "text to train on, may be repeated; of images: a folder of IDX files"},
+    {"model", 'm', OPTION_TEXT, FIELD(model_name), "KIND", "gpt: over the bytes or tokens of a text; cnn or mlp: classes of images (gpt)"},
+    {"data", 'd', OPTION_LIST, FIELD(data), "FILE",
+     "text to train on, or tokens that muster-train tokenize made of one; may be repeated; of images: a folder of IDX files"},
     {"hidden", 0, OPTION_TEXT, FIELD(hidden), "N,N", "sizes of the hidden layers: of an mlp any, of a cnn one (mlp: 256; cnn: 128)"},
     {"batch-norm", 0, OPTION_FLAG, FIELD(batch_norm), NULL, "of a cnn: normalise after each convolution"},
     {"classes", 0, OPTION_INT, FIELD(classes), "N", "of images (10)", .min = 2, .max = 256},
@@ -22,7 +24,7 @@ static const struct option_row rows[] = {
     {"layers", 'l', OPTION_INT, FIELD(layers), "N", "blocks of a gpt (4)", .min = 1, .max = 1024},
     {"heads", 0, OPTION_INT, FIELD(heads), "N", "attention heads a block (4)", .min = 1, .max = 65536},
     {"channels", 'c', OPTION_INT, FIELD(channels), "N", "width of the model, a multiple of heads (128)", .min = 1, .max = 65536},
-    {"context", 't', OPTION_INT, FIELD(context), "N", "bytes that the model sees at once (64)", .min = 2, .max = 65536},
+    {"context", 't', OPTION_INT, FIELD(context), "N", "bytes or tokens that the model sees at once (64)", .min = 2, .max = 65536},
     {"batch", 'b', OPTION_INT, FIELD(batch), "N", "sequences or images a step, over all ranks (gpt: 16; else 64)", .min = 1,
      .max = 1 << 20},
     {"steps", 's', OPTION_INT, FIELD(steps), "N", "steps in all (1000)", .min = 1, .max = INT64_C(1) << 40},
@@ -55,8 +57,9 @@ static const struct option_row rows[] = {
 void settings_help(void) {
     puts("usage: muster-train --data FILE [options]\n"
          "       mpirun -np 4 muster-train --data FILE [options]\n"
-         "Trains a GPT over bytes, or a CNN or an MLP on images, data parallel over the ranks. A seed gives the same training on any\n"
-         "number of ranks: to rounding, or, with --reduce exact, to the bit.\n");
+         "       muster-train tokenize TEXT... --out DIR [options]\n"
+         "Trains a GPT over bytes or tokens, or a CNN or an MLP on images, data parallel over the ranks. A seed gives the same training\n"
+         "on any number of ranks: to rounding, or, with --reduce exact, to the bit. tokenize makes tokens of a text first.\n");
     options_help(rows, stdout);
 }
 
@@ -122,8 +125,11 @@ static int choose_model(struct train_settings *s, struct error *err) {
         return rc;
     bool gpt = s->model.kind == MODEL_GPT;
     if (gpt)
-        s->model.gpt = (struct gpt_config){
-            .context = (int)s->context, .layers = (int)s->layers, .heads = (int)s->heads, .channels = (int)s->channels};
+        s->model.gpt = (struct gpt_config){.vocabulary = s->data.count > 0 ? corpus_vocabulary(s->data.items[0]) : GPT_BYTES,
+                                           .context = (int)s->context,
+                                           .layers = (int)s->layers,
+                                           .heads = (int)s->heads,
+                                           .channels = (int)s->channels};
     else
         rc = s->model.kind == MODEL_CNN ? choose_cnn(s, &s->model.cnn, err) : choose_mlp(s, &s->model.mlp, err);
     s->batch = s->batch ? s->batch : gpt ? 16 : 64;

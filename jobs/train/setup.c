@@ -60,7 +60,7 @@ static void allocate(struct trainer *t) {
     t->squares = t->backend->operations->allocate(sizeof *t->squares);
     t->input_bytes = model_input_bytes(&s->model);
     t->inputs = xcalloc((size_t)t->share, (size_t)t->input_bytes);
-    t->targets = xcalloc((size_t)t->share, (size_t)t->data.targets);
+    t->targets = xcalloc((size_t)t->share, (size_t)t->data.targets * sizeof *t->targets);
     t->pass = model_pass_new(&t->model, t->share);
     save_init(t);
 }

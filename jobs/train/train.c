@@ -124,14 +124,24 @@ static void tell_result(struct trainer *t, const struct held_out *held) {
         struct bigram mark = bigram_measure(&t->data.corpus, t->data.targets);
         printf("bigram entropy %.4f nats/byte of the text, over the same bytes (best of seven smoothings: %g)\n", mark.nats_per_byte,
                mark.smoothing);
-        printf("the model is %.4f nats/byte %s the bigram\n", fabs(mark.nats_per_byte - held->loss),
-               held->loss < mark.nats_per_byte ? "below" : "above");
-        snprintf(text, sizeof text, "held-out loss %.4f, bigram entropy %.4f nats/byte", held->loss, mark.nats_per_byte);
+        printf("the model is %.4f nats/byte %s the bigram\n", fabs(mark.nats_per_byte - held->nats_per_byte),
+               held->nats_per_byte < mark.nats_per_byte ? "below" : "above");
+        snprintf(text, sizeof text, "held-out loss %.4f, bigram entropy %.4f nats/byte", held->nats_per_byte, mark.nats_per_byte);
     } else {
         snprintf(text, sizeof text, "held-out loss %.4f, accuracy %.4f", held->loss, held->accuracy);
     }
-    harness_progress(t->harness, &(struct harness_progress){.step = t->step, .total = t->settings->steps, .loss = held->loss,
+    double loss = t->data.kind == MODEL_GPT ? held->nats_per_byte : held->loss;
+    harness_progress(t->harness, &(struct harness_progress){.step = t->step, .total = t->settings->steps, .loss = loss,
                                                             .tokens_per_second = NAN, .text = text});
+}
+
+/* By the byte, so that models with other tokens can be compared. */
+static void print_held_text(const struct trainer *t, const struct held_out *held) {
+    char tokens[64] = "";
+    if (t->data.corpus.tokenizer)
+        snprintf(tokens, sizeof tokens, ", %.4f nats/token", held->loss);
+    printf("held-out loss %.4f nats/byte (%.4f bits/byte%s) at step %" PRId64 ", over %" PRId64 " bytes that were not trained on\n",
+           held->nats_per_byte, held->nats_per_byte / M_LN2, tokens, t->step, held->bytes);
 }
 
 static int tell_held_out(struct trainer *t, bool at_end, struct error *err) {
@@ -140,8 +150,7 @@ static int tell_held_out(struct trainer *t, bool at_end, struct error *err) {
     if (rc < 0 || !is_first(t))
         return rc;
     if (t->data.kind == MODEL_GPT)
-        printf("held-out loss %.4f nats/byte at step %" PRId64 ", over %" PRId64 " bytes that were not trained on\n", held.loss, t->step,
-               held.targets);
+        print_held_text(t, &held);
     else
         printf("held-out loss %.4f, accuracy %.4f at step %" PRId64 ", over %" PRId64 " images that were not trained on\n", held.loss,
                held.accuracy, t->step, held.targets);

@@ -30,7 +30,7 @@ struct trainer {
 
     int share_first, share;                  /* this rank's samples of each batch; with shards, a shard's: share_first is 0 */
     char *inputs;                            /* of a pass: [share], each of input_bytes */
-    uint8_t *targets;
+    int32_t *targets;
     int64_t input_bytes;
     struct model_pass pass;
 

@@ -44,7 +44,7 @@ struct training {
     struct cnn cnn;
     struct cnn_pass *pass;
     float *weights, *gradient, *images;
-    uint8_t labels[BATCH];
+    int32_t labels[BATCH];
 };
 
 static double step_s(void *context) {
@@ -73,7 +73,7 @@ static void bench_training(bool batch_norm) {
     t.images = noise(BATCH * config.height * config.width);
     cnn_randomize(&t.cnn, t.weights, 1);
     for (int n = 0; n < BATCH; n++)
-        t.labels[n] = (uint8_t)(n % config.classes);
+        t.labels[n] = (int32_t)(n % config.classes);
     double step = best(step_s, &t);
     numbers_print(batch_norm ? "cnn_batch_norm_training" : "cnn_training", BATCH / step, "images/s");
     numbers_print(batch_norm ? "cnn_batch_norm_training_flops" : "cnn_training_flops",

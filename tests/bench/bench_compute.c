@@ -64,7 +64,7 @@ struct trial {
     struct gpt_pass *pass;
     int T, B;
     float *gradient, *momentum, *variance;
-    uint8_t *tokens;   /* [B*T + 1] */
+    int32_t *tokens;   /* [B*T + 1] */
     int64_t step;
 };
 
@@ -76,9 +76,9 @@ static void trial_init(struct trial *t, const struct gpt_config *config, int T, 
     t->gradient = xcalloc((size_t)t->g.count, sizeof *t->gradient);
     t->momentum = xcalloc((size_t)t->g.count, sizeof *t->momentum);
     t->variance = xcalloc((size_t)t->g.count, sizeof *t->variance);
-    t->tokens = xmalloc((size_t)(B * T + 1));
+    t->tokens = xmalloc((size_t)(B * T + 1) * sizeof *t->tokens);
     for (int i = 0; i <= B * T; i++)
-        t->tokens[i] = (uint8_t)(i * 31 % 97);
+        t->tokens[i] = (int32_t)(i * 31 % 97);
 }
 
 static void trial_release(struct trial *t) {
@@ -170,10 +170,11 @@ static const struct {
     int T, B, threads;
     bool bf16;
 } runs[] = {
-    {"train_gpt_small_1t", {.context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 1},
-    {"train_gpt_small_bf16_1t", {.context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 1, .bf16 = true},
-    {"train_gpt_small_2t", {.context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 2},
-    {"train_gpt_124m_1t", {.context = 64, .layers = 12, .heads = 12, .channels = 768}, 64, 4, 1},
+    {"train_gpt_small_1t", {.vocabulary = GPT_BYTES, .context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 1},
+    {"train_gpt_small_bf16_1t", {.vocabulary = GPT_BYTES, .context = 256, .layers = 6, .heads = 6, .channels = 384},
+     256, 4, 1, .bf16 = true},
+    {"train_gpt_small_2t", {.vocabulary = GPT_BYTES, .context = 256, .layers = 6, .heads = 6, .channels = 384}, 256, 4, 2},
+    {"train_gpt_124m_1t", {.vocabulary = GPT_BYTES, .context = 64, .layers = 12, .heads = 12, .channels = 768}, 64, 4, 1},
 };
 
 /* A word is the only run to make. */

@@ -30,13 +30,13 @@ void reference_add_columns(double *sums, const double *in, int rows, int columns
 
 /* ---- text ---- */
 
-void reference_embedding(double *out, const uint8_t *tokens, const double *wte, const double *wpe, int N, int T, int C) {
+void reference_embedding(double *out, const int32_t *tokens, const double *wte, const double *wpe, int N, int T, int C) {
     for (int n = 0; n < N; n++)
         for (int c = 0; c < C; c++)
             out[n * C + c] = wte[tokens[n] * C + c] + wpe[n % T * C + c];
 }
 
-void reference_embedding_backward(double *dwte, double *dwpe, const double *dout, const uint8_t *tokens, int N, int T, int C) {
+void reference_embedding_backward(double *dwte, double *dwpe, const double *dout, const int32_t *tokens, int N, int T, int C) {
     for (int n = 0; n < N; n++)
         for (int c = 0; c < C; c++) {
             dwte[tokens[n] * C + c] += dout[n * C + c];
@@ -54,7 +54,8 @@ static void row_statistics(double *mean, double *rstd, const double *row, int C)
     *rstd = 1 / sqrt(squares + 1e-5);
 }
 
-void reference_layernorm(double *out, double *mean, double *rstd, const double *in, const double *weight, const double *bias, int N, int C) {
+void reference_layernorm(double *out, double *mean, double *rstd, const double *in, const double *weight, const double *bias, int N,
+                         int C) {
     for (int n = 0; n < N; n++) {
         row_statistics(&mean[n], &rstd[n], in + n * C, C);
         for (int c = 0; c < C; c++)
@@ -134,7 +135,7 @@ void reference_attention_backward(double *dqkv, const double *dout, const double
     }
 }
 
-void reference_cross_entropy(double *losses, double *gradient, const double *logits, const uint8_t *targets, int N, int V, double scale) {
+void reference_cross_entropy(double *losses, double *gradient, const double *logits, const int32_t *targets, int N, int V, double scale) {
     for (int n = 0; n < N; n++) {
         double sum = 0;
         for (int v = 0; v < V; v++)

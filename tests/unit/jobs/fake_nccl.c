@@ -1,6 +1,7 @@
 /* A fake of the hardware below collective/nccl.c: libcudart with GPUs that are malloc, and libnccl over shared memory, in one library, so
  * that the real nccl.c runs on a machine without GPUs. It keeps what matters there: work on a stream is done later, in order, by another
- * thread; a non-blocking communicator answers ncclInProgress; a peer that died is an asynchronous error.
+ * thread; a non-blocking communicator answers ncclInProgress; a peer that died is an asynchronous error. It is stricter in one thing: a sum
+ * of values that may still be computed, because its stream neither copied them nor waited for an event of the default stream, is refused.
  *
  * FAKE_GPUS is the number of GPUs (8); FAKE_KILL=1:20 kills rank 1 at its 20th sum. Ranks meet in a file of
  * FAKE_FOLDER (/dev/shm) that is named in the id and unlinked once all have come.
@@ -38,6 +39,12 @@ struct CUstream_st {
     pthread_cond_t changed;
     struct work *first, **end;
     int busy, closing;
+    const void *copied;   /* to here last */
+    int waited;           /* for the default stream, since the last sum */
+};
+
+struct CUevent_st {
+    int recorded;
 };
 
 static void sum_over_ranks(ncclComm_t comm, float *to, const float *from, size_t count);
@@ -104,8 +111,30 @@ cudaError_t cudaStreamQuery(cudaStream_t s) {
     return busy ? cudaErrorNotReady : cudaSuccess;
 }
 
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
+    *event = calloc(1, sizeof **event);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    free(event);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t s) {
+    event->recorded = !s;   /* what other streams do is of no use here */
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t event, unsigned flags) {
+    s->waited = s->waited || event->recorded;
+    event->recorded = 0;
+    return cudaSuccess;
+}
+
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s) {
     enqueue(s, (struct work){.to = to, .from = from, .bytes = bytes});
+    s->copied = to;
     return cudaSuccess;
 }
 
@@ -218,6 +247,9 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataTyp
                            cudaStream_t stream) {
     if (type != ncclFloat || operation != ncclSum)
         return ncclInvalidArgument;
+    if (!stream->waited && stream->copied != from)
+        return ncclInvalidUsage;
+    stream->waited = 0;
     enqueue(stream, (struct work){.to = to, .from = from, .bytes = count * sizeof(float), .comm = comm});
     return ncclInProgress;
 }

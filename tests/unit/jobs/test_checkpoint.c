@@ -17,7 +17,8 @@
 #include "jobs/model/checksum.h"
 #include "jobs/model/safetensors.h"
 
-static const struct model_config config = {.kind = MODEL_GPT, .gpt = {.context = 8, .layers = 1, .heads = 2, .channels = 8}};
+static const struct model_config config = {.kind = MODEL_GPT,
+                                            .gpt = {.vocabulary = GPT_BYTES, .context = 8, .layers = 1, .heads = 2, .channels = 8}};
 
 struct fixture {
     char root[64], dir[80];
@@ -290,7 +291,7 @@ static void config_is_refused(const struct fixture *f, const char *rest, const c
 
 static void weights_of_another_kind_are_refused(void **state) {
     struct fixture *f = *state;
-    config_is_refused(f, "\"vocab_size\": 50257", "vocab_size is 50257; this program reads models over 256 bytes");
+    config_is_refused(f, "\"vocab_size\": 1", "the vocabulary must be 2..1048576 tokens, not 1");
     config_is_refused(f, "\"vocab_size\": 256, \"activation_function\": \"relu\"", "activation_function must be \"gelu_new\"");
     config_is_refused(f, "\"vocab_size\": 256, \"layer_norm_epsilon\": 1e-6", "layer_norm_epsilon must be 1e-5, not 1e-06");
     config_is_refused(f, "\"vocab_size\": 256, \"tie_word_embeddings\": false", "tie_word_embeddings is false");
@@ -299,8 +300,9 @@ static void weights_of_another_kind_are_refused(void **state) {
 static struct checkpoint_writer *start_writer(struct fixture *f, int64_t step) {
     struct checkpoint_writer *w = checkpoint_writer_new(f->dir, f->keep, &f->model.config);
     struct checkpoint_state state = {.step = step, .seed = 3, .batch = 16};
+    struct error err;
     fill_step(f, step);
-    checkpoint_writer_start(w, &state, &f->model, f->momentum, f->variance);
+    assert_int_equal(checkpoint_writer_start(w, &state, &f->model, f->momentum, f->variance, &err), 0);
     return w;
 }
 
@@ -313,7 +315,8 @@ static void resize(struct fixture *f, const struct model_config *c) {
     f->variance = xcalloc((size_t)f->model.count, sizeof(float));
 }
 
-static const struct model_config large = {.kind = MODEL_GPT, .gpt = {.context = 64, .layers = 3, .heads = 4, .channels = 256}};
+static const struct model_config large = {.kind = MODEL_GPT,
+                                            .gpt = {.vocabulary = GPT_BYTES, .context = 64, .layers = 3, .heads = 4, .channels = 256}};
 
 static void what_is_trained_on_meanwhile_is_not_written(void **state) {
     struct fixture *f = *state;
@@ -349,7 +352,7 @@ static void a_writer_that_fails_says_so_when_waited_for(void **state) {
     assert_true(exists(f, 10) && exists(f, 20) && !exists(f, 30));
     assert_int_equal(unlink(name), 0);
     fill_step(f, 40);
-    checkpoint_writer_start(w, &(struct checkpoint_state){.step = 40}, &f->model, f->momentum, f->variance);
+    assert_int_equal(checkpoint_writer_start(w, &(struct checkpoint_state){.step = 40}, &f->model, f->momentum, f->variance, &err), 0);
     checkpoint_writer_free(w);   /* waits */
     assert_int_equal(found_step(f), 40);
     free(name);

@@ -64,7 +64,7 @@ static void release_model(struct model *m) {
     free(m->gradient);
 }
 
-static struct mlp_result forward(struct model *m, const float *images, const uint8_t *labels, int samples, float scale) {
+static struct mlp_result forward(struct model *m, const float *images, const int32_t *labels, int samples, float scale) {
     if (m->kind == MLP)
         return mlp_forward(&m->mlp, m->weights, m->mlp_pass, images, labels, samples, scale);
     return cnn_forward(&m->cnn, m->weights, m->cnn_pass, images, labels, samples, scale);
@@ -83,12 +83,12 @@ static struct model_tensor tensor_at(const struct model *m, int i) {
 }
 
 static float images[MANY * PIXELS];
-static uint8_t labels[MANY];
+static int32_t labels[MANY];
 
 /* Noise, and a class's own brightness in a corner of its own: enough to be learnt. */
 static int make_images(void **state) {
     for (int n = 0; n < MANY; n++) {
-        labels[n] = (uint8_t)random_below(CLASSES, 7, 0, (uint64_t)n);
+        labels[n] = (int32_t)random_below(CLASSES, 7, 0, (uint64_t)n);
         for (int i = 0; i < PIXELS; i++)
             images[n * PIXELS + i] = random_normal(7, 1, (uint64_t)(n * PIXELS + i)) + (i / 64 == labels[n] ? 0.5f : 0);
     }

@@ -124,10 +124,10 @@ static struct array *poisoned(int64_t count, size_t element) {
 
 static struct array *output(int64_t count) { return poisoned(count, activation()); }
 
-static uint8_t *bytes_there(const uint8_t *bytes, int64_t count) {
-    struct array *a = new_array(count, 1);
-    gpu->upload(a->there, bytes, (size_t)count);
-    return (uint8_t *)a->there;
+static int32_t *integers_there(const int32_t *integers, int64_t count) {
+    struct array *a = new_array(count, sizeof *integers);
+    gpu->upload(a->there, integers, (size_t)count * sizeof *integers);
+    return (int32_t *)a->there;
 }
 
 /* What a product reads of weights and biases. */
@@ -170,12 +170,11 @@ static void take(struct array *a) {
 
 static void expect(const struct array *a, const char *what) { expect_within(a, 0.3, what); }
 
-/* Any bytes: random(seed, i) below bound. */
-static uint8_t *some_bytes(int64_t count, uint64_t seed, unsigned bound) {
-    uint8_t *bytes = xmalloc((size_t)count);
+static int32_t *some_integers(int64_t count, uint64_t seed, int below) {
+    int32_t *integers = xmalloc((size_t)count * sizeof *integers);
     for (int64_t i = 0; i < count; i++)
-        bytes[i] = (uint8_t)random_below(bound, seed, 1, (uint64_t)i);
-    return bytes;
+        integers[i] = (int32_t)random_below((uint64_t)below, seed, 1, (uint64_t)i);
+    return integers;
 }
 
 /* ---- memory ---- */
@@ -275,8 +274,8 @@ static void head_is_a_product_with_the_embedding(void **state) {
 
 /* ---- text ---- */
 
-static void check_embedding(int N, int T, int C, unsigned V) {
-    uint8_t *tokens = some_bytes(N, 7, V), *there = bytes_there(tokens, N);
+static void check_embedding(int N, int T, int C, int V) {
+    int32_t *tokens = some_integers(N, 7, V), *there = integers_there(tokens, N);
     struct array *wte = floats(V * C, 1), *wpe = floats(T * C, 2), *out = output(N * C);
     struct array *dout = activations(N * C, 3), *dwte = floats(V * C, 4), *dwpe = floats(T * C, 5);
     gpu->embedding_forward(out->there, there, (float *)wte->there, (float *)wpe->there, N, T, C);
@@ -291,7 +290,7 @@ static void check_embedding(int N, int T, int C, unsigned V) {
 
 static void embedding_gathers_and_scatters(void **state) {
     check_embedding(26, 13, 20, 5);
-    check_embedding(1, 1, 48, 256);
+    check_embedding(1, 1, 48, 1000);
     check_embedding(300, 100, 33, 3);   /* more rows of a token than a turn of the warps takes */
 }
 
@@ -379,10 +378,10 @@ static void heads_that_are_too_wide_are_refused(void **state) {
 }
 
 static void check_cross_entropy(int N, int V, float scale) {
-    uint8_t *targets = some_bytes(N, 8, (unsigned)(V < 256 ? V : 256));
+    int32_t *targets = some_integers(N, 8, V);
     struct array *logits = filled((int64_t)N * V, activation(), 1, 4), *gradient = new_array((int64_t)N * V, activation());
     struct array *losses = poisoned(N, 4);
-    gpu->cross_entropy((float *)losses->there, logits->there, bytes_there(targets, N), N, V, scale);
+    gpu->cross_entropy((float *)losses->there, logits->there, integers_there(targets, N), N, V, scale);
     reference_cross_entropy(losses->here, gradient->here, logits->here, targets, N, V, scale);
     gradient->there = logits->there;
     expect(losses, "losses");
@@ -594,6 +593,55 @@ static void pairs_are_summed_as_on_the_cpu(void **state) {
     }
 }
 
+/* ---- what is missing, on the fake alone ---- */
+
+static void assert_opening_says(const char *name, const char *value, int local_rank, const char *part) {
+    struct error err;
+    setenv(name, value, 1);
+    assert_error(library->open(local_rank, BACKEND_FP32, &err), err.code, &err, part);
+    unsetenv(name);
+}
+
+static void opening_says_what_is_missing(void **state) {
+    assert_opening_says("FAKE_GPUS", "0", 0, "no GPU: no CUDA-capable device is detected");
+    assert_opening_says("FAKE_GPUS", "1", 1, "rank 1 of this node has no GPU: 1 are visible");
+    assert_opening_says("FAKE_CUDA_DRIVER", "0", 0, "no GPU: NVIDIA's driver isn't installed");
+    assert_opening_says("FAKE_CUDA_DRIVER", "12020", 0, "the driver knows CUDA up to 12.2, and this was built for 13.0");
+    assert_opening_says("FAKE_CUDA_CAPABILITY", "7", 0, "of compute capability 7.0: 8.0 is the least");
+    assert_opening_says("FAKE_CUDA_MEMORY", "1000", 0, "cuBLAS can't be opened");
+}
+
+/* A batch that doesn't fit: what the operation lacked. */
+static void scratch_that_is_not_there_is_named(void **state) {
+    struct error err = {0};
+    struct array *in = activations(300 * 8, 1), *w = floats(8 * 8, 2), *dw = floats(64, 3), *db = floats(8, 4);
+    struct array *dout = activations(300 * 8, 5), *din = output(300 * 8);
+    setenv("FAKE_CUDA_MEMORY", "1", 1);
+    gpu->linear_backward(din->there, (float *)dw->there, (float *)db->there, dout->there, in->there, (float *)w->there, 300, 8, 8);
+    unsetenv("FAKE_CUDA_MEMORY");
+    assert_true(gpu->finish(&err) < 0);
+    assert_non_null(strstr(err.text, "linear_backward: out of memory: 0.0 GiB asked"));
+}
+
+static int open_fp32(void **state) {
+    struct error err;
+    return library->open(0, BACKEND_FP32, &err);
+}
+
+static int close_again(void **state) {
+    release_arrays(state);
+    library->close();
+    return 0;
+}
+
+static int run_what_fails(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(opening_says_what_is_missing),
+        cmocka_unit_test_setup_teardown(scratch_that_is_not_there_is_named, open_fp32, close_again),
+    };
+    return cmocka_run_group_tests_name("failures", tests, NULL, NULL);
+}
+
 /* ---- runs ---- */
 
 static int run_all(const char *name) {
@@ -629,6 +677,7 @@ static int run_as(enum backend_precision precision, const char *seed, int by) {
     char name[64];
     snprintf(name, sizeof name, "%s, order %s%s", precision == BACKEND_BF16 ? "bf16" : "fp32", seed, by ? ", not aligned" : "");
     setenv("FAKE_CUDA_SEED", seed, 1);
+    setenv("FAKE_CUDA_OPEN", precision == BACKEND_FP32 && *seed == '0' ? "0" : "1", 1);
     bf16 = precision == BACKEND_BF16;
     shift = by;
     if (library->open(0, precision, &err) < 0) {
@@ -657,7 +706,8 @@ static void load(void) {
 
 int main(void) {
     load();
-    int failed = run_as(BACKEND_FP32, "0", 0) + run_as(BACKEND_BF16, "0", 0);
+    int failed = getenv("MUSTER_CUDA_LIBRARY") ? 0 : run_what_fails();
+    failed += run_as(BACKEND_FP32, "0", 0) + run_as(BACKEND_BF16, "0", 0);
     failed += run_as(BACKEND_FP32, "1", 1) + run_as(BACKEND_BF16, "1", 1);
     if (!getenv("MUSTER_CUDA_LIBRARY"))
         failed += run_as(BACKEND_FP32, "2", 0) + run_as(BACKEND_BF16, "2", 0);

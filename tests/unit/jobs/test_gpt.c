@@ -12,10 +12,10 @@
 #include "jobs/model/gpt.h"
 #include "jobs/model/random.h"
 
-enum { SEQUENCES = 3, POSITIONS = 12, ROWS = SEQUENCES * POSITIONS, DIRECTIONS = 4 };
-static const struct gpt_config config = {.context = 16, .layers = 2, .heads = 2, .channels = 24};
+enum { SEQUENCES = 3, POSITIONS = 12, ROWS = SEQUENCES * POSITIONS, DIRECTIONS = 4, VOCABULARY = 301 };
+static const struct gpt_config config = {.vocabulary = VOCABULARY, .context = 16, .layers = 2, .heads = 2, .channels = 24};
 
-static uint8_t tokens[ROWS], targets[ROWS];
+static int32_t tokens[ROWS], targets[ROWS];
 
 static void make_gpt(struct gpt *g) {
     gpt_init(g, &config);
@@ -23,8 +23,8 @@ static void make_gpt(struct gpt *g) {
     for (int64_t i = 0; i < g->count; i++)   /* away from zeros and ones, so that every term counts */
         g->weights[i] += 0.1f * random_normal(6, 0, (uint64_t)i);
     for (int n = 0; n < ROWS; n++) {
-        tokens[n] = (uint8_t)random_below(256, 7, 0, (uint64_t)n);
-        targets[n] = (uint8_t)random_below(256, 7, 1, (uint64_t)n);
+        tokens[n] = (int32_t)random_below(VOCABULARY, 7, 0, (uint64_t)n);
+        targets[n] = (int32_t)random_below(VOCABULARY, 7, 1, (uint64_t)n);
     }
 }
 
@@ -125,9 +125,9 @@ static void decoding_gives_the_loss_of_the_batch(void **state) {
     struct gpt_decoder *d = gpt_decoder_new(&g, 1, 1);
     double want = gpt_forward(&g, p, tokens, targets, 1, 0), got = 0;
     for (int t = 0; t < POSITIONS; t++) {
-        float logits[GPT_VOCABULARY], loss;
+        float logits[VOCABULARY], loss;
         gpt_decode(&g, d, &(struct gpt_row){.token = tokens[t], .logits = logits}, 1);
-        cross_entropy(&loss, logits, targets + t, 1, GPT_VOCABULARY, 0);
+        cross_entropy(&loss, logits, targets + t, 1, VOCABULARY, 0);
         got += loss;
     }
     assert_true(fabs(got - want) < 1e-4);
@@ -159,6 +159,9 @@ static void impossible_shapes_are_refused(void **state) {
     bad = config;
     bad.context = 1;
     assert_error(gpt_config_check(&bad, &err), ERR_INVALID, &err, "context must be");
+    bad = config;
+    bad.vocabulary = 0;
+    assert_error(gpt_config_check(&bad, &err), ERR_INVALID, &err, "the vocabulary must be 2..1048576 tokens, not 0");
     assert_ok(gpt_config_check(&config, &err), &err);
 }
 

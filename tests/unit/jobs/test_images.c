@@ -64,7 +64,7 @@ static void images_are_read_and_normalised(void **state) {
     double sum = 0, squares = 0;
     for (int n = 0; n < IMAGES; n++) {
         float pixels[PIXELS];
-        uint8_t label;
+        int32_t label;
         images_read(&i, n, pixels, &label);
         assert_int_equal(label, n % CLASSES);
         for (int p = 0; p < PIXELS; p++) {
@@ -81,7 +81,7 @@ static void one_set_is_normalised_like_another(void **state) {
     struct images i, other = {.mean = 0.5f, .deviation = 0.25f};
     struct error err;
     float pixels[PIXELS];
-    uint8_t label;
+    int32_t label;
     assert_ok(load(&i, &err), &err);
     images_normalize_like(&i, &other);
     images_read(&i, 1, pixels, &label);

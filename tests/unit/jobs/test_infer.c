@@ -9,38 +9,38 @@
 #include "jobs/infer/requests.h"
 
 static void temperature_zero_takes_the_likeliest(void **state) {
-    float logits[GPT_VOCABULARY] = {[65] = 3, [66] = 3.5f, [67] = 3.5f};
+    float logits[GPT_BYTES] = {[65] = 3, [66] = 3.5f, [67] = 3.5f};
     struct sampling s = {.temperature = 0, .top_k = 40, .top_p = 1};
-    assert_int_equal(sample_byte(logits, &s, 0), 66);   /* of equal ones the lower */
+    assert_int_equal(sample_token(logits, GPT_BYTES, &s, 0), 66);   /* of equal ones the lower */
     s = (struct sampling){.temperature = 5, .top_k = 1, .top_p = 1};
-    assert_int_equal(sample_byte(logits, &s, 9), 66);
+    assert_int_equal(sample_token(logits, GPT_BYTES, &s, 9), 66);
 }
 
 static void samples_follow_the_weights(void **state) {
     enum { DRAWS = 20000 };
-    float logits[GPT_VOCABULARY];
-    for (int v = 0; v < GPT_VOCABULARY; v++)
+    float logits[GPT_BYTES];
+    for (int v = 0; v < GPT_BYTES; v++)
         logits[v] = -100;
     logits[10] = logf(1);
     logits[20] = logf(3);
     logits[30] = logf(6);
-    int counts[GPT_VOCABULARY] = {0};
+    int counts[GPT_BYTES] = {0};
     struct sampling s = {.temperature = 1, .top_p = 1, .seed = 4};
     for (uint64_t i = 0; i < DRAWS; i++)
-        counts[sample_byte(logits, &s, i)]++;
+        counts[sample_token(logits, GPT_BYTES, &s, i)]++;
     assert_true(abs(counts[10] - DRAWS / 10) < DRAWS / 50);
     assert_true(abs(counts[20] - 3 * DRAWS / 10) < DRAWS / 50);
     assert_true(abs(counts[30] - 6 * DRAWS / 10) < DRAWS / 50);
     s.top_k = 2;
     for (uint64_t i = 0; i < 1000; i++)
-        assert_int_not_equal(sample_byte(logits, &s, i), 10);
+        assert_int_not_equal(sample_token(logits, GPT_BYTES, &s, i), 10);
     s.top_k = 0;
     s.top_p = 0.85f;   /* 30 and 20 have 0.9 of it */
     for (uint64_t i = 0; i < 1000; i++)
-        assert_int_not_equal(sample_byte(logits, &s, i), 10);
+        assert_int_not_equal(sample_token(logits, GPT_BYTES, &s, i), 10);
     s.top_p = 0.5f;
     for (uint64_t i = 0; i < 1000; i++)
-        assert_int_equal(sample_byte(logits, &s, i), 30);
+        assert_int_equal(sample_token(logits, GPT_BYTES, &s, i), 30);
 }
 
 enum { TEXTS = 9 };
@@ -48,7 +48,8 @@ static const char *const prompts[TEXTS] = {"",  "a", "a prompt that is longer th
                                            "x", "x", "y\n", "zz"};
 
 static void make_model(struct gpt *g) {
-    gpt_init(g, &(struct gpt_config){.context = 19, .layers = 2, .heads = 3, .channels = 15});   /* sizes that no vector divides */
+    /* Sizes that no vector divides. */
+    gpt_init(g, &(struct gpt_config){.vocabulary = GPT_BYTES, .context = 19, .layers = 2, .heads = 3, .channels = 15});
     gpt_randomize(g, 1);
     for (int64_t i = 0; i < g->count; i++)
         g->weights[i] *= 8;   /* so that the texts differ */
@@ -56,7 +57,7 @@ static void make_model(struct gpt *g) {
 
 /* All texts, of lengths of their own, with a batch and in an order. */
 static void make_texts(const struct gpt *g, int batch, int backwards, struct engine_result results[TEXTS]) {
-    struct engine *e = engine_new(g, batch);
+    struct engine *e = engine_new(g, NULL, batch);
     struct error err;
     for (int n = 0; n < TEXTS; n++) {
         int i = backwards ? TEXTS - 1 - n : n;
@@ -95,7 +96,7 @@ static void a_text_does_not_depend_on_the_batch(void **state) {
 }
 
 static void make_text(const struct gpt *g, int64_t tokens, const char *const *stops, size_t count, struct engine_result *result) {
-    struct engine *e = engine_new(g, 2);
+    struct engine *e = engine_new(g, NULL, 2);
     struct error err;
     struct engine_request r = {.prompt = "q", .prompt_length = 1, .tokens = tokens, .sampling = {.temperature = 1, .top_p = 1, .seed = 5},
                                .stops = stops, .stop_count = count};
@@ -131,7 +132,7 @@ static void bad_requests_are_refused(void **state) {
     struct gpt g;
     struct error err;
     make_model(&g);
-    struct engine *e = engine_new(&g, 1);
+    struct engine *e = engine_new(&g, NULL, 1);
     struct engine_request good = {.prompt = "", .tokens = 1, .sampling = {.top_p = 1}}, r = good;
     r.tokens = 0;
     assert_error(engine_submit(e, 0, &r, &err), ERR_INVALID, &err, "tokens must be 1..");

@@ -174,9 +174,9 @@ static void gelu_is_its_formula(void **state) {
 
 static void cross_entropy_is_its_formula(void **state) {
     float *logits = fill(N * V, 11, 4), *gradient = fill(N * V, 11, 4), losses[N], same[N], scale = 0.25f;
-    uint8_t targets[N];
+    int32_t targets[N];
     for (int n = 0; n < N; n++)
-        targets[n] = (uint8_t)(n * 7 % V);
+        targets[n] = (int32_t)(n * 7 % V);
     cross_entropy(losses, logits, targets, N, V, 0);
     cross_entropy(same, gradient, targets, N, V, scale);
     assert_close(same, losses, N, 1e-6);

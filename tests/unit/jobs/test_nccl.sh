@@ -1,10 +1,11 @@
 #!/bin/sh
-# The real collective/nccl.c on a fake of the hardware (fake_nccl.c): training over it on 1, 2 and 4 ranks gives the losses of MPI, a rank
-# without a GPU is refused, and a rank that dies is an error of its peer within seconds. Exit: 0, 1, or 77 where there is no CUDA toolkit.
+# The real collective/nccl.c on a fake of the hardware (fake_nccl.c, fake_backend.c): training over it gives the losses of MPI, whether the
+# gradients lie in host memory or in the GPUs'; a rank without a GPU is refused, and a rank that dies is an error of its peer within
+# seconds. Exit: 0, 1, or 77 where there is no CUDA toolkit.
 set -eu
 bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
-fake=$bin/../tests/jobs/fake-nccl
-for file in "$bin/muster-train" "$bin/../lib/muster-collective-nccl.so" "$fake/libnccl.so.2"; do
+fake=$bin/../tests/jobs/fake-nccl backend=$bin/../tests/jobs/fake-backend/muster-backend-cuda.so
+for file in "$bin/muster-train" "$bin/../lib/muster-collective-nccl.so" "$fake/libnccl.so.2" "$backend"; do
     [ -e "$file" ] || { echo "skipped: $file is not built (it needs the CUDA toolkit)"; exit 77; }
 done
 command -v mpirun >/dev/null || { echo "skipped: mpirun is not installed"; exit 77; }
@@ -14,6 +15,9 @@ trap 'rm -rf "$work"' EXIT
 export TMPDIR="$work" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
 unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES
 seq 1 9000 >"$work/text"
+mkdir "$work/bin" "$work/lib"
+cp "$bin/muster-train" "$work/bin"   # the libraries are looked for beside the program
+cp "$bin/../lib/muster-collective-nccl.so" "$backend" "$work/lib"
 
 fail() {
     sed 's/^/    /' "$work/log"
@@ -21,32 +25,35 @@ fail() {
     exit 1
 }
 
-train() { # RANKS NAME ENVIRONMENT...
-    n=$1 name=$2
-    shift 2
-    mpirun --oversubscribe --bind-to none -np "$n" env "$@" "$bin/muster-train" "$work/text" --layers 2 --channels 64 --context 32 \
-        --batch 12 --steps "${steps:-40}" --threads 1 --metrics "$work/$name.jsonl" >"$work/log" 2>&1
+train() { # RANKS NAME BACKEND ENVIRONMENT...
+    n=$1 name=$2 where=$3
+    shift 3
+    mpirun --oversubscribe --bind-to none -np "$n" env "$@" "$work/bin/muster-train" "$work/text" --layers 2 --channels 64 --context 32 \
+        --batch 12 --steps "${steps:-40}" --threads 1 --metrics "$work/$name.jsonl" --backend "$where" >"$work/log" 2>&1
 }
 
 gpus="LD_LIBRARY_PATH=$fake FAKE_FOLDER=$work CUDA_VISIBLE_DEVICES=GPU-fake"
 
 losses() { sed -E 's/.*"step":([0-9]+),"loss":([0-9.]+),.*/\1 \2/' "$work/$1.jsonl"; }
 
-train 1 mpi CUDA_VISIBLE_DEVICES=FAKE-1 || fail "training over MPI"
-for n in 1 2 4; do
+train 1 mpi cpu CUDA_VISIBLE_DEVICES=FAKE-1 || fail "training over MPI"
+over_nccl() { # RANKS BACKEND TOLD: as over MPI; the first line tells of this
     # shellcheck disable=SC2086  # several words
-    train "$n" "nccl$n" $gpus || fail "training over NCCL on $n ranks"
-    grep -q "on $n rank.* (nccl)" "$work/log" || fail "it did not use NCCL"
+    train "$1" nccl "$2" $gpus || fail "training over NCCL on $1 ranks, with --backend $2"
+    grep -q "on $1 rank.* (nccl), $3: " "$work/log" || fail "it did not use NCCL, or not $3"
     losses mpi >"$work/a"
-    losses "nccl$n" | paste -d ' ' "$work/a" - | awk '
+    losses nccl | paste -d ' ' "$work/a" - | awk '
         { d = $2 - $4; if (d < 0) d = -d }
         $1 != $3 || d > 1e-4 * $2 { print; bad = 1 }
-        END { exit bad || NR != 40 }' || fail "the losses over NCCL on $n ranks differ from those over MPI"
-    echo "ok - $n ranks over NCCL train as over MPI"
-done
+        END { exit bad || NR != 40 }' || fail "the losses over NCCL on $1 ranks, with --backend $2, differ from those over MPI"
+    rm "$work/nccl.jsonl"
+    echo "ok - $1 ranks over NCCL train as over MPI, with --backend $2"
+}
+for n in 1 2 4; do over_nccl $n cpu cpu; done
+for n in 1 2 3 8; do over_nccl $n auto cuda; done
 
 # shellcheck disable=SC2086
-if train 2 refused $gpus FAKE_GPUS=1 || ! grep -q "rank 1 of this node has no GPU: 1 are visible" "$work/log"; then
+if train 2 refused auto $gpus FAKE_GPUS=1 || ! grep -q "rank 1 of this node has no GPU: 1 are visible" "$work/log"; then
     fail "a rank without a GPU is refused"
 fi
 echo "ok - a rank without a GPU is refused"
@@ -55,7 +62,7 @@ echo "ok - a rank without a GPU is refused"
 cat >"$work/rank" <<END
 #!/bin/sh
 echo \$\$ >"$work/pid.\$OMPI_COMM_WORLD_RANK"
-exec env $gpus FAKE_KILL=1:20 "$bin/muster-train" "$work/text" --layers 2 --channels 64 --context 32 --batch 12 --steps 1000 --threads 1
+exec env $gpus FAKE_KILL=1:20 "$work/bin/muster-train" "$work/text" --layers 2 --channels 64 --context 32 --batch 12 --steps 1000 --threads 1
 END
 chmod +x "$work/rank"
 timeout -k 1 40 mpirun --oversubscribe --bind-to none --mca orte_enable_recovery 1 -np 2 "$work/rank" >"$work/log" 2>&1 &

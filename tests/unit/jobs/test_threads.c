@@ -81,9 +81,9 @@ static void run_layernorm(struct outputs *o) {
 
 static void run_embedding(struct outputs *o) {
     float *wte = fill(V * K, 17), *wpe = fill(T * K, 18), *dout = fill(N * K, 19);
-    uint8_t tokens[N];
+    int32_t tokens[N];
     for (int n = 0; n < N; n++)
-        tokens[n] = (uint8_t)(n * n % 7);   /* many rows of each, so that their order counts */
+        tokens[n] = (int32_t)(n * n % 7);   /* many rows of each, so that their order counts */
     embedding_forward(output(o, 0, N * K), tokens, wte, wpe, N, T, K);
     embedding_backward(output(o, 1, V * K), output(o, 2, T * K), dout, tokens, N, T, K);
     release(wte, wpe, dout, NULL);
@@ -98,9 +98,9 @@ static void run_pointwise(struct outputs *o) {
 }
 
 static void run_losses(struct outputs *o) {
-    uint8_t targets[N];
+    int32_t targets[N];
     for (int n = 0; n < N; n++)
-        targets[n] = (uint8_t)(n % V);
+        targets[n] = (int32_t)(n % V);
     float *logits = output(o, 0, N * V);
     cross_entropy(output(o, 1, N), logits, targets, N, V, 1.0f / N);
 }

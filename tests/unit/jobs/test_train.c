@@ -72,17 +72,17 @@ static void of_a_long_text_less_is_held_out(void **state) {
 static void a_sample_depends_on_step_and_index_alone(void **state) {
     struct corpus c;
     struct error err;
-    uint8_t tokens[16], targets[16], again[16];
+    int32_t tokens[16], targets[16], again[16];
     write_counters(5000);
     assert_ok(corpus_load(&c, paths(), 1, 16, &err), &err);
     int64_t differ = 0;
     for (int64_t step = 0; step < 50; step++) {
         corpus_sample(&c, 1, step, 2, 16, tokens, targets);
-        assert_memory_equal(tokens + 1, targets, 15);
+        assert_memory_equal(tokens + 1, targets, 15 * sizeof *tokens);
         corpus_sample(&c, 1, step, 2, 16, again, targets);
-        assert_memory_equal(tokens, again, 16);
+        assert_memory_equal(tokens, again, sizeof tokens);
         corpus_sample(&c, 1, step, 3, 16, again, targets);
-        differ += memcmp(tokens, again, 16) != 0;
+        differ += memcmp(tokens, again, sizeof tokens) != 0;
     }
     assert_true(differ > 45);
     corpus_release(&c);

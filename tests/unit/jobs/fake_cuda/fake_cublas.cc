@@ -1,5 +1,5 @@
-/* cuBLAS as its documentation defines it, in plain loops. Strict: types that it doesn't support are refused, leading dimensions are checked,
- * pointers must be the GPU's, and where beta is 0 the output isn't read. */
+/* cuBLAS as its documentation defines it, in plain loops. Strict: types that it doesn't support are refused, leading dimensions are
+ * checked, pointers must be the GPU's, and where beta is 0 the output isn't read. */
 #include <cublas_v2.h>
 #include <cuda_bf16.h>
 

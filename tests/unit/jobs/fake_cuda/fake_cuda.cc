@@ -1,13 +1,15 @@
 /* A GPU for machines without one, so that the real jobs/cuda runs in tests: its sources are compiled by a C++ compiler against the headers
  * of this folder. It is slow and strict, and wants to find what a real GPU forgives.
  *
- * - The threads of a block are fibers. FAKE_CUDA_SEED chooses the order in which those that can go on do (0: by their numbers), so that a
- *   missing __syncthreads gives wrong numbers. Blocks go one after another, in a shuffled order likewise.
+ * - The threads of a block are fibers. A warp goes as far as it can before the next begins, and FAKE_CUDA_SEED chooses the order of the
+ *   warps, and of the threads of each (0: by their numbers), so that a missing __syncthreads gives wrong numbers. Blocks go one after
+ *   another, in a shuffled order likewise.
  * - A barrier that a thread has left, or that half a warp comes to, is an error; so are launches beyond the limits of sm_80.
  * - The GPU's memory is poisoned, ends at a page that can't be touched, and can't be touched at all but by kernels, cuBLAS and copies.
  *   Dynamic shared memory likewise, a block. A kernel that is given the host's memory is an error.
  *
- * FAKE_GPUS: how many there are (1). FAKE_CUDA_MEMORY: bytes (1 GiB). What is wrong in a kernel ends the process with a line that says so.
+ * FAKE_CUDA_OPEN=1 lets the host touch the GPU's memory, which is faster. FAKE_GPUS: how many there are (1). FAKE_CUDA_MEMORY: bytes
+ * (1 GiB). FAKE_CUDA_CAPABILITY: 8, FAKE_CUDA_DRIVER: 13000. What is wrong in a kernel ends the process with a line that says so.
  */
 #include "fake_cuda.h"
 
@@ -19,6 +21,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 #include <vector>
 
@@ -51,22 +54,27 @@ struct piece {
     char *map;
     size_t pages, bytes;   /* the pages before the last; what was asked for */
 };
-static std::map<char *, piece> pieces;   /* by address */
+static std::map<char *, piece> pieces;                /* by address */
+static std::multimap<size_t, char *> given_back;      /* maps by their pages: new ones are slow */
 static size_t used;
 
 static size_t all_memory(void) { return (size_t)setting("FAKE_CUDA_MEMORY", 1 << 30); }
 static size_t round_up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
-static char *map_piece(piece *p, size_t bytes, int protection) {
-    p->bytes = bytes;
-    p->pages = round_up(bytes, PAGE);
-    p->map = (char *)mmap(NULL, p->pages + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p->map == MAP_FAILED)
-        die("mmap of %zu bytes", bytes);
-    memset(p->map, POISON, p->pages);
-    mprotect(p->map, p->pages, protection);
-    mprotect(p->map + p->pages, PAGE, PROT_NONE);
-    return p->map + p->pages - round_up(bytes, 16);
+/* Pages to write to, and one more that can't be touched. */
+static char *map_pages(size_t pages) {
+    auto found = given_back.find(pages);
+    char *map = found != given_back.end() ? found->second : NULL;
+    if (map) {
+        given_back.erase(found);
+        mprotect(map, pages, PROT_READ | PROT_WRITE);
+        return map;
+    }
+    map = (char *)mmap(NULL, pages + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED)
+        die("mmap of %zu bytes", pages);
+    mprotect(map + pages, PAGE, PROT_NONE);
+    return map;
 }
 
 static const piece *piece_of(const void *at, size_t bytes) {
@@ -83,6 +91,11 @@ void fake_must_be_device_memory(const void *at) {
 }
 
 void fake_open_memory(bool open) {
+    static bool is_open;
+    open |= setting("FAKE_CUDA_OPEN", 0) != 0;
+    if (open && is_open)
+        return;
+    is_open = open;
     for (auto &p : pieces)
         mprotect(p.second.map, p.second.pages, open ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
@@ -93,7 +106,13 @@ cudaError_t cudaMalloc(void **at, size_t bytes) {
         return fail(cudaErrorInvalidValue);
     if (used + bytes > all_memory())
         return fail(cudaErrorMemoryAllocation);
-    char *from = map_piece(&p, bytes, PROT_NONE);
+    p.bytes = bytes;
+    p.pages = round_up(bytes, PAGE);
+    p.map = map_pages(p.pages);
+    memset(p.map, POISON, p.pages);
+    if (setting("FAKE_CUDA_OPEN", 0) == 0)
+        mprotect(p.map, p.pages, PROT_NONE);
+    char *from = p.map + p.pages - round_up(bytes, 16);
     pieces[from] = p;
     used += bytes;
     *at = from;
@@ -106,7 +125,7 @@ cudaError_t cudaFree(void *at) {
         return cudaSuccess;
     if (found == pieces.end())
         die("cudaFree of %p, which was never allocated", at);
-    munmap(found->second.map, found->second.pages + PAGE);
+    given_back.emplace(found->second.pages, found->second.map);
     used -= found->second.bytes;
     pieces.erase(found);
     return cudaSuccess;
@@ -140,9 +159,22 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpy
 
 /* ---- the device ---- */
 
+cudaError_t cudaDriverGetVersion(int *version) {
+    *version = (int)setting("FAKE_CUDA_DRIVER", 13000);
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version) {
+    *version = 13000;
+    return cudaSuccess;
+}
+
 cudaError_t cudaGetDeviceCount(int *count) {
+    int driver, runtime;
     *count = (int)setting("FAKE_GPUS", 1);
-    return *count > 0 ? cudaSuccess : fail(cudaErrorNoDevice);
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    return driver < runtime ? fail(cudaErrorInsufficientDriver) : *count > 0 ? cudaSuccess : fail(cudaErrorNoDevice);
 }
 
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }
@@ -265,58 +297,63 @@ static void resume(unsigned i) {
 }
 
 /* If all lanes of the warp wait in the same operation, they go on. */
-static bool complete_exchange(unsigned warp) {
-    unsigned first = warp * LANES, last = first + LANES;
-    if (last > fiber_count)
+static bool complete_exchange(unsigned first) {
+    if (first + LANES > fiber_count)
         die("an operation of a warp in a block of %u threads", fiber_count);
-    for (unsigned i = first; i < last; i++)
+    for (unsigned i = first; i < first + LANES; i++)
         if (fibers[i].state != AT_EXCHANGE)
             return false;
-    for (unsigned i = first; i < last; i++) {
+    for (unsigned i = first; i < first + LANES; i++) {
         if (fibers[i].operation != fibers[first].operation)
             die("lanes of a warp in different operations");
-        exchanged[warp][i - first] = fibers[i].given;
+        exchanged[first / LANES][i - first] = fibers[i].given;
         fibers[i].state = READY;
     }
     return true;
 }
 
-/* Nobody is ready: some warps are whole, or all threads are at the barrier, or something is wrong. */
-static void let_go_on(void) {
-    bool some = false, all_at_barrier = true;
-    for (unsigned i = 0; i < fiber_count; i++)
-        all_at_barrier &= fibers[i].state == AT_BARRIER;
-    if (all_at_barrier) {
-        barrier_result = block_or;
-        block_or = 0;
-        for (unsigned i = 0; i < fiber_count; i++)
-            fibers[i].state = READY;
-        return;
-    }
-    for (unsigned i = 0; i < fiber_count; i += LANES)
-        if (fibers[i].state == AT_EXCHANGE)
-            some |= complete_exchange(i / LANES);
-    if (!some)
-        die("threads wait for each other for ever: a barrier or an operation of a warp that not all come to");
+/* One warp goes as far as it can without the others: so threads of different warps are as far apart as a barrier lets them be. */
+static void run_warp(unsigned first) {
+    static std::vector<unsigned> lanes(LANES);
+    unsigned count = std::min(fiber_count - first, (unsigned)LANES);
+    bool waits;
+    do {
+        waits = false;
+        shuffle(lanes);
+        for (unsigned lane : lanes)
+            if (lane < count && fibers[first + lane].state == READY)
+                resume(first + lane);
+        for (unsigned i = first; i < first + count; i++)
+            waits |= fibers[i].state == AT_EXCHANGE;
+    } while (waits && complete_exchange(first));
 }
 
-static void run_block(std::vector<unsigned> &order) {
+/* All warps went as far as they can: they are at the barrier, or done. */
+static bool pass_barrier(void) {
+    unsigned waiting = 0, done = 0;
+    for (unsigned i = 0; i < fiber_count; i++) {
+        waiting += fibers[i].state == AT_BARRIER;
+        done += fibers[i].state == DONE;
+    }
+    if (done == fiber_count)
+        return false;
+    if (waiting != fiber_count)
+        die("threads wait for each other for ever: at a barrier or an operation of a warp that not all come to");
+    barrier_result = block_or;
+    block_or = 0;
+    for (unsigned i = 0; i < fiber_count; i++)
+        fibers[i].state = READY;
+    return true;
+}
+
+static void run_block(std::vector<unsigned> &warps) {
     for (unsigned i = 0; i < fiber_count; i++)
         prepare(i);
-    for (bool alive = true; alive;) {
-        bool ran = false;
-        alive = false;
-        shuffle(order);
-        for (unsigned i : order)
-            if (fibers[i].state == READY) {
-                resume(i);
-                ran = true;
-            }
-        for (unsigned i = 0; i < fiber_count; i++)
-            alive |= fibers[i].state != DONE;
-        if (alive && !ran)
-            let_go_on();
-    }
+    do {
+        shuffle(warps);
+        for (unsigned w : warps)
+            run_warp(w * LANES);
+    } while (pass_barrier());
 }
 
 /* ---- launches ---- */
@@ -342,8 +379,8 @@ void fake_run(const void *kernel, dim3 blocks, dim3 threads, size_t shared, cons
         last_error = cudaErrorInvalidConfiguration;
         return;
     }
-    piece p;
-    dynamic_shared = map_piece(&p, shared ? shared : 1, PROT_READ | PROT_WRITE);
+    static char *shared_map = map_pages(round_up(SHARED_MAX, PAGE));
+    dynamic_shared = shared_map + round_up(SHARED_MAX, PAGE) - round_up(shared, 16);
     uint64_t seed = (uint64_t)setting("FAKE_CUDA_SEED", 0);
     shuffled = seed != 0;
     chance += seed * 1000003;
@@ -351,14 +388,13 @@ void fake_run(const void *kernel, dim3 blocks, dim3 threads, size_t shared, cons
     gridDim = blocks;
     fiber_count = threads.x * threads.y * threads.z;
     thread_function = &thread;
-    std::vector<unsigned> block_order((size_t)blocks.x * blocks.y * blocks.z), order(fiber_count);
+    std::vector<unsigned> block_order((size_t)blocks.x * blocks.y * blocks.z), warps((fiber_count + LANES - 1) / LANES);
     shuffle(block_order);
     fake_open_memory(true);
     for (unsigned b : block_order) {
         blockIdx = dim3(b % blocks.x, b / blocks.x % blocks.y, b / blocks.x / blocks.y);
-        memset(p.map, POISON, p.pages);
-        run_block(order);
+        memset(dynamic_shared, POISON, shared);
+        run_block(warps);
     }
     fake_open_memory(false);
-    munmap(p.map, p.pages + PAGE);
 }

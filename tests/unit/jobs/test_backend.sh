@@ -1,0 +1,117 @@
+#!/bin/sh
+# --backend: a CUDA that is missing, of another version, or lacks a library is an error that says so, and never a training on the CPU
+# instead. Behind the door of a GPU (fake_backend.c) a training gives the bits of the CPU's, its checkpoints go both ways, ranks sum through
+# host memory, and what fails on one rank ends all. Exit: 0, 1, or 77 where something is missing.
+set -eu
+bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
+fake=$bin/../tests/jobs/fake-backend/muster-backend-cuda.so
+for file in "$bin/muster-train" "$fake"; do
+    [ -e "$file" ] || { echo "skipped: $file is not built"; exit 77; }
+done
+
+work=$(mktemp -d /tmp/muster-backend.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+export TMPDIR="$work" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES OMPI_COMM_WORLD_SIZE PMIX_RANK
+seq 1 4000 >"$work/text"
+mkdir "$work/bin" "$work/lib"
+cp "$bin/muster-train" "$work/bin"   # the libraries are looked for beside the program
+
+fail() {
+    [ ! -e "$work/log" ] || sed 's/^/    /' "$work/log"
+    echo "not ok - $*"
+    exit 1
+}
+
+# shellcheck disable=SC2317  # called by expect
+train() { "$work/bin/muster-train" "$work/text" --layers 2 --channels 48 --heads 3 --context 32 --batch 8 --steps 10 --threads 1 "$@"; }
+
+expect() { # CODE PART COMMAND...: the command ends with CODE, and says PART
+    code=$1 part=$2
+    shift 2
+    got=0
+    "$@" >"$work/log" 2>&1 || got=$?
+    [ "$got" -eq "$code" ] && grep -qF -- "$part" "$work/log" || fail "exit code $got, not $code, or without '$part': $*"
+    echo "ok - $part"
+}
+
+# ---- opening ----
+
+real=CUDA_VISIBLE_DEVICES=GPU-00000000-0000-0000-0000-000000000000
+# shellcheck disable=SC2317
+on_real() { env "$real" "$work/bin/muster-train" "$work/text" --steps 1 --collective local "$@"; }
+
+expect 2 "--backend is auto, cpu or cuda, not 'gpu'" train --backend gpu
+expect 3 "rank 0: CUDA can't be used: $work/bin/../lib/muster-backend-cuda.so: cannot open" train --backend cuda
+expect 3 "real GPUs are allocated, but CUDA can't be used" on_real
+expect 0 "held-out loss" on_real --backend cpu
+expect 2 "--reduce exact can't compute on GPUs yet: choose --reduce fast, or --backend cpu" on_real --reduce exact
+expect 0 "backend           cuda: a GPU a rank" on_real --dry-run
+expect 0 "backend           cpu" train --dry-run
+
+compiler=${CC:-cc}
+if command -v "$compiler" >/dev/null; then
+    echo 'const int cuda_library[8] = {99};' >"$work/old.c"
+    "$compiler" -shared -fPIC -o "$work/lib/muster-backend-cuda.so" "$work/old.c"
+    expect 5 "lib/muster-backend-cuda.so is of another version of Muster (99, not " train --backend cuda
+    echo 'int nothing;' >"$work/gone.c"
+    "$compiler" -shared -fPIC -Wl,-soname,libcublas.so.none -o "$work/libgone.so" "$work/gone.c"
+    "$compiler" -shared -fPIC -Wl,--no-as-needed -o "$work/lib/muster-backend-cuda.so" "$work/old.c" "$work/libgone.so"
+    expect 3 "CUDA can't be used: libcublas.so.none: cannot open" train --backend cuda
+    echo 'int another;' >"$work/gone.c"
+    "$compiler" -shared -fPIC -o "$work/lib/muster-backend-cuda.so" "$work/gone.c"
+    expect 3 "undefined symbol: cuda_library" train --backend cuda
+fi
+
+# ---- training ----
+
+cp "$fake" "$work/lib"
+sums() { (cd "$work/$1/step-000000$2" && sha256sum model.safetensors optimizer.safetensors); }
+same() { # CPU CUDA STEP WHAT
+    sums "$1" "$3" >"$work/a"
+    sums "$2" "$3" | cmp -s - "$work/a" || fail "$4: other parameters than on the CPU"
+    echo "ok - $4"
+}
+
+expect 2 "rank 0 of this node has no GPU" env FAKE_GPUS=0 "$work/bin/muster-train" "$work/text" --backend cuda
+train --backend cpu --checkpoint "$work/cpu" >"$work/log" 2>&1 || fail "training on the CPU"
+grep 'held-out' "$work/log" >"$work/held"
+train --backend cuda --checkpoint "$work/cuda" >"$work/log" 2>&1 || fail "training on a GPU"
+grep -q "on 1 rank (local), cuda: Fake GPU, fp32; " "$work/log" || fail "the device isn't told"
+grep 'held-out' "$work/log" | cmp -s - "$work/held" || fail "another held-out loss than on the CPU"
+same cpu cuda 10 "the parameters of the CPU"
+grep -q '"arithmetic": "cuda, fp32"' "$work/cuda/step-00000010/manifest.json" || fail "the manifest doesn't tell of cuda"
+grep -q '"arithmetic": ".* kernels, .*"' "$work/cpu/step-00000010/manifest.json" || fail "the manifest doesn't tell of the kernels"
+train --backend cpu --steps 20 --checkpoint "$work/cuda" >"$work/log" 2>&1 || fail "going on on the CPU"
+train --backend cuda --steps 20 --checkpoint "$work/cpu" >"$work/log" 2>&1 || fail "going on on a GPU"
+grep -q "resumed from .*: step 10 of 20" "$work/log" || fail "it wasn't resumed"
+same cpu cuda 20 "a checkpoint of one goes on on the other"
+
+# ---- several ranks, through host memory ----
+
+command -v mpirun >/dev/null || { echo "skipped: mpirun is not installed"; exit 77; }
+ranks() { # RANKS NAME OPTIONS...
+    n=$1 name=$2
+    shift 2
+    timeout 60 mpirun --oversubscribe --bind-to none -np "$n" "$work/bin/muster-train" "$work/text" --layers 2 --channels 48 --heads 3 \
+        --context 32 --batch 12 --steps 10 --threads 1 --collective mpi --checkpoint "$work/$name" "$@" >"$work/log" 2>&1
+}
+ranks 3 cpu3 --backend cpu || fail "training on the CPU on 3 ranks"
+ranks 3 cuda3 --backend cuda || fail "training on GPUs on 3 ranks"
+same cpu3 cuda3 10 "three ranks that sum through host memory"
+
+# The first finish is for what was allocated, then comes one a step; at the checkpoint one for the comparison of ranks, one for the copy.
+fails() { # RANK:AT WHAT
+    got=0
+    export FAKE_BACKEND_FAIL="$1"
+    rm -rf "$work/failing"
+    ranks 3 failing --backend cuda --checkpoint-every 9 || got=$?
+    unset FAKE_BACKEND_FAIL
+    [ "$got" -eq 1 ] && [ "$(grep -c 'a fake error' "$work/log")" -eq 1 ] || fail "$2: exit code $got"
+    grep -q "muster-train: rank ${1%:*}: attention_forward: a fake error" "$work/log" || fail "$2: the rank isn't told"
+    echo "ok - $2"
+}
+fails 1:1 "memory that one rank can't have ends all"
+fails 1:3 "an operation that fails on one rank ends all"
+fails 0:12 "a checkpoint that can't be copied isn't written"
+[ ! -e "$work/failing/step-00000009" ] || fail "a checkpoint of what couldn't be copied"
