@@ -47,3 +47,8 @@ ifneq ($(and $(HAVE_CUDA),$(filter release,$(VARIANT))),)
 all: $(CUDA_LIBRARY)
 endif
 unit-programs: $(FAKE_LIBRARY)
+
+# On a machine with a GPU. Where there is none, a line says so.
+.PHONY: test-gpu
+test-gpu: $(CUDA_LIBRARY) $(BIN)/muster-train $(B)/tests/jobs/test_cuda
+	@BIN=$(BIN) MUSTER_CUDA_LIBRARY=$(CUDA_LIBRARY) tests/run $(B)/tests/jobs/test_cuda tests/unit/jobs/test_cuda_training.sh

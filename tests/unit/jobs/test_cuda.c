@@ -695,10 +695,13 @@ static void load(void) {
 
 int main(void) {
     load();
-    int failed = getenv("MUSTER_CUDA_LIBRARY") ? 0 : run_what_fails();
-    failed += run_as(BACKEND_FP32, "0", 0) + run_as(BACKEND_BF16, "0", 0);
-    failed += run_as(BACKEND_FP32, "1", 1) + run_as(BACKEND_BF16, "1", 1);
-    if (!getenv("MUSTER_CUDA_LIBRARY"))
+    bool fake = !getenv("MUSTER_CUDA_LIBRARY");
+    int failed = fake ? run_what_fails() : 0;
+    failed += run_as(BACKEND_FP32, "0", 0);
+#ifndef __SANITIZE_ADDRESS__   /* the library isn't sanitized, and what calls it is the same in all runs */
+    failed += run_as(BACKEND_BF16, "0", 0) + run_as(BACKEND_FP32, "1", 1) + run_as(BACKEND_BF16, "1", 1);
+    if (fake)
         failed += run_as(BACKEND_FP32, "2", 0) + run_as(BACKEND_BF16, "2", 0);
+#endif
     return failed > 0;
 }
