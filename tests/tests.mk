@@ -39,6 +39,8 @@ fuzz_sources_launcher_wire := worker/launcher_wire.c
 fuzz_sources_script        := $(addprefix scheduler/cli/,script.c words.c job_flags.c environment.c)
 fuzz_sources_event_log     := $(call src,scheduler/cluster) $(call src,scheduler/policy) \
                               $(addprefix scheduler/sim/,event_json.c redecide.c replay_log.c)
+fuzz_sources_tokenizer     := jobs/tokens/tokenizer.c jobs/tokens/encode.c jobs/tokens/split.c jobs/tokens/unicode.c jobs/model/checksum.c
+fuzz_sources_token_file    := $(fuzz_sources_tokenizer) jobs/tokens/token_file.c
 FUZZ           := build/fuzz
 FUZZ_SECONDS   ?= 60
 FUZZ_NAMES     := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

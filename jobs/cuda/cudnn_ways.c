@@ -47,8 +47,11 @@ static struct cudnn_graph *build(const struct shape *shape) {
 
 /* With what its own ways cost, a GPU is of use without cuDNN: but nobody should wonder why it is slow. */
 static bool open_handle(void) {
+    const char *wanted = getenv("MUSTER_CUDNN");
     if (gpu.handle || broken)
         return !broken;
+    if (wanted && !strcmp(wanted, "off"))
+        return false;
     cudnnStatus_t status = cudnnCreate(&gpu.handle);
     broken = status != CUDNN_STATUS_SUCCESS;
     if (broken)

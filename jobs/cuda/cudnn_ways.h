@@ -2,7 +2,7 @@
  *
  * Each returns whether it took the operation: false, and nothing has been done, where there is no such engine. The first time that a shape
  * is met takes seconds: an engine is looked for, and what was found is kept. A failure sticks to the device; device_begin has been called.
- * MUSTER_LOG=debug tells which way each shape goes.
+ * MUSTER_LOG=debug tells which way each shape goes; with MUSTER_CUDNN=off all go another.
  */
 #ifndef JOBS_CUDA_CUDNN_WAYS_H
 #define JOBS_CUDA_CUDNN_WAYS_H

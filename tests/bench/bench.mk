@@ -1,5 +1,5 @@
 # Benchmarks, next to the machine's own limits. `make bench-control` measures the scheduler and the worker, `make bench-policy` the pure
-# decisions alone, `make bench-compute` training on CPUs.
+# decisions alone, `make bench-compute` training on CPUs, `make bench-gpu` a GPU.
 
 BENCH := $(B)/bench
 
@@ -29,7 +29,11 @@ $(BENCH)/bench_compute: $(addprefix $(OBJ)/tests/bench/,bench_compute.o bench_li
 	$(call link,$(COMMON_LIBS) $(JOBS_LIBS) $(BLAS_LIBS))
 $(OBJ)/tests/bench/bench_compute.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
 
-.PHONY: bench bench-control bench-policy bench-compute
+$(BENCH)/bench_gpu: $(OBJ)/tests/bench/bench_gpu.o $(OBJ)/tests/bench/bench_numbers.o $(call layer,jobs/model) $(call layer,jobs/backend) \
+                    $(call layer,jobs/kernels) $(call layer,common)
+	$(call link,$(JOBS_LIBS))
+
+.PHONY: bench-gpu bench bench-control bench-policy bench-compute
 bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd muster-worker muster muster-train)
 	@BIN=$(BIN) tests/bench/control $(BENCH)/bench_control $(BENCH)/stamp
 	@BIN=$(BIN) tests/bench/reclaim.py $(BENCH)/stamp
@@ -38,4 +42,6 @@ bench-policy: $(BENCH)/bench_policy
 bench-compute: $(BENCH)/bench_compute $(BENCH)/bench_cnn
 	@$(BENCH)/bench_compute
 	@$(BENCH)/bench_cnn
+bench-gpu: $(BENCH)/bench_gpu $(CUDA_LIBRARY)
+	@$(BENCH)/bench_gpu || [ $$? -eq 77 ]
 bench: bench-control bench-policy bench-compute

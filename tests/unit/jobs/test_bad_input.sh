@@ -62,6 +62,46 @@ expect 2 "$work/prompts:2: top_p must be above 0 and at most 1, not 7" "$bin/mus
     --prompts "$work/prompts"
 expect 1 "none of the 2 checkpoints" "$bin/muster-infer" --checkpoint "$work/model"
 
+# Tokens: a tokenizer that can't be used, tokens that aren't its, a checkpoint of other tokens.
+# shellcheck disable=SC2317
+tokenize() { "$bin/muster-train" tokenize "$@"; }
+expect 2 "nothing to make tokens of: name a text" tokenize --out "$work/tokens"
+expect 2 "name a folder for tokenizer.json and text.tokens by --out DIR" tokenize "$work/text"
+expect 2 "give one of them" tokenize "$work/text" --out "$work/tokens" --vocabulary 300 --tokenizer "$work/text"
+expect 2 "vocabulary" tokenize "$work/text" --out "$work/tokens" --vocabulary 256
+expect 1 "opening the text $work/none: No such file" tokenize "$work/none" --out "$work/tokens"
+expect 1 "creating the folder $work/none/tokens: No such file" tokenize "$work/text" --out "$work/none/tokens"
+expect 1 "opening the tokenizer $work/none: No such file" tokenize "$work/text" --out "$work/tokens" --tokenizer "$work/none"
+expect 2 "$work/text: line 1, column" tokenize "$work/text" --out "$work/tokens" --tokenizer "$work/text"
+expect 0 "learned 280 tokens" tokenize "$work/text" --out "$work/tokens" --vocabulary 280
+expect 0 "learned 300 tokens" tokenize "$work/text" --out "$work/others" --vocabulary 300
+expect 0 "vocabulary 280: " train "$work/tokens/text.tokens" --steps 2 --checkpoint "$work/token-model"
+expect 5 "is of a GPT of 1 layers, 4 heads, 32 channels, context 32, vocabulary 280; asked is" \
+    train "$work/others/text.tokens" --steps 2 --checkpoint "$work/token-model"
+sed 's/"padding": null/"padding":  null/' "$work/tokens/tokenizer.json" >"$work/tokenizer.json"
+expect 0 "tokens of 280" tokenize "$work/text" --out "$work/again" --tokenizer "$work/tokenizer.json"
+expect 5 "was trained with another tokenizer than the data's" train "$work/again/text.tokens" --steps 2 --checkpoint "$work/token-model"
+expect 5 "was made by another tokenizer than the first file" train "$work/tokens/text.tokens" "$work/others/text.tokens"
+expect 2 "$work/text: is no file of tokens" train "$work/tokens/text.tokens" "$work/text"
+cp "$work/others/tokenizer.json" "$work/again"
+expect 5 "was made by another tokenizer than $work/again/tokenizer.json" train "$work/again/text.tokens"
+rm "$work/again/tokenizer.json"
+expect 1 "the tokenizer of $work/again/text.tokens: opening the tokenizer $work/again/tokenizer.json" train "$work/again/text.tokens"
+head -c 999 "$work/tokens/text.tokens" >"$work/others/text.tokens"
+expect 2 "$work/others/text.tokens: is cut short, or too long: 999 bytes" train "$work/others/text.tokens"
+expect 2 "tokens; a context of 65536 needs at least 655370" train "$work/tokens/text.tokens" --context 65536
+echo x >>"$work/token-model/step-00000002/tokenizer.json"
+expect 1 "step-00000002/tokenizer.json is damaged" "$bin/muster-infer" --checkpoint "$work/token-model"
+# A vocabulary without its tokenizer, as a manifest that doesn't know of one has it.
+expect 0 "checkpoint of step 2 written" train "$work/tokens/text.tokens" --steps 2 --checkpoint "$work/bare-model"
+python3 - "$work/bare-model/step-00000002/manifest.json" <<'PYTHON'
+import json, sys
+manifest = json.load(open(sys.argv[1]))
+del manifest["files"]["tokenizer.json"]
+json.dump(manifest, open(sys.argv[1], "w"))
+PYTHON
+expect 2 "has a vocabulary of 280 and no tokenizer.json" "$bin/muster-infer" --checkpoint "$work/bare-model"
+
 # Answers: of other prompts, and where no more can be written.
 expect 0 "checkpoint of step 5 written" train "$work/text" --steps 5 --checkpoint "$work/text-model"
 echo mine >"$work/out"

@@ -349,7 +349,8 @@ static void check_attention(int B, int T, int C, int H) {
     int64_t rows = (int64_t)B * T;
     struct array *qkv = activations(rows * 3 * C, 1), *out = output(rows * C), *lse = poisoned(rows * H, 4);
     struct array *dout = activations(rows * C, 2), *dqkv = output(rows * 3 * C);
-    double roundings = bf16 && getenv("MUSTER_CUDA_LIBRARY") ? 6 : 0.3;   /* cuDNN rounds the weights and their gradients too */
+    bool cudnn = getenv("MUSTER_CUDA_LIBRARY") && !getenv("MUSTER_CUDNN");
+    double roundings = bf16 && cudnn ? 6 : 0.3;   /* it rounds the weights and their gradients too */
     gpu->attention_forward(out->there, (float *)lse->there, qkv->there, B, T, C, H);
     reference_attention(out->here, lse->here, qkv->here, B, T, C, H);
     expect_within(out, roundings, "out");
@@ -706,10 +707,13 @@ static void load(void) {
 
 int main(void) {
     load();
-    int failed = getenv("MUSTER_CUDA_LIBRARY") ? 0 : run_what_fails();
-    failed += run_as(BACKEND_FP32, "0", 0) + run_as(BACKEND_BF16, "0", 0);
-    failed += run_as(BACKEND_FP32, "1", 1) + run_as(BACKEND_BF16, "1", 1);
-    if (!getenv("MUSTER_CUDA_LIBRARY"))
+    bool fake = !getenv("MUSTER_CUDA_LIBRARY");
+    int failed = fake ? run_what_fails() : 0;
+    failed += run_as(BACKEND_FP32, "0", 0);
+#ifndef __SANITIZE_ADDRESS__   /* the library isn't sanitized, and what calls it is the same in all runs */
+    failed += run_as(BACKEND_BF16, "0", 0) + run_as(BACKEND_FP32, "1", 1) + run_as(BACKEND_BF16, "1", 1);
+    if (fake)
         failed += run_as(BACKEND_FP32, "2", 0) + run_as(BACKEND_BF16, "2", 0);
+#endif
     return failed > 0;
 }

@@ -43,6 +43,30 @@ static void samples_follow_the_weights(void **state) {
         assert_int_equal(sample_token(logits, GPT_BYTES, &s, i), 30);
 }
 
+/* Of equal logits the lower tokens are the likelier, and a large vocabulary isn't sorted whole. */
+static void among_the_k_likeliest(void **state) {
+    enum { V = 997 };
+    static const int most[] = {1, 2, 7, 40, V - 1, V, V + 5};
+    float logits[V];
+    int rank[V] = {0};
+    srand(3);
+    for (int v = 0; v < V; v++)
+        logits[v] = (float)(rand() >> 8 & 15);
+    for (int v = 0; v < V; v++)
+        for (int other = 0; other < V; other++)
+            rank[v] += logits[other] > logits[v] || (logits[other] == logits[v] && other < v);
+    for (size_t i = 0; i < sizeof most / sizeof *most; i++) {
+        struct sampling s = {.temperature = 100, .top_k = most[i], .top_p = 1};
+        int k = most[i] < V ? most[i] : V, seen[V] = {0}, distinct = 0;
+        for (uint64_t n = 0; n < 40u * (unsigned)k; n++) {
+            int token = sample_token(logits, V, &s, n);
+            assert_true(token >= 0 && token < V && rank[token] < k);
+            distinct += seen[token]++ == 0;
+        }
+        assert_int_equal(distinct, k);
+    }
+}
+
 enum { TEXTS = 9 };
 static const char *const prompts[TEXTS] = {"",  "a", "a prompt that is longer than the context of this model", "bc", "a prompt of 18 byte",
                                            "x", "x", "y\n", "zz"};
@@ -281,6 +305,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(temperature_zero_takes_the_likeliest),
         cmocka_unit_test(samples_follow_the_weights),
+        cmocka_unit_test(among_the_k_likeliest),
         cmocka_unit_test(a_text_does_not_depend_on_the_batch),
         cmocka_unit_test(a_stop_ends_a_text_before_itself),
         cmocka_unit_test(bad_requests_are_refused),
