@@ -1,5 +1,5 @@
-/* Arrays that lie here, as doubles, and on the GPU, in elements of 8 (double), 4 (float), 2 (bf16) or 1 byte. They are released together, by
- * release_arrays, a cmocka teardown. A check that fails ends the test. */
+/* Arrays that lie here, as doubles, and on the GPU, in elements of 8 (double), 4 (float), 2 (bf16) or 1 byte. They are released together,
+ * by release_arrays, a cmocka teardown. A check that fails ends the test. */
 #ifndef TESTS_UNIT_JOBS_CUDA_ARRAYS_H
 #define TESTS_UNIT_JOBS_CUDA_ARRAYS_H
 
