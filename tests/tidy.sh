@@ -55,7 +55,16 @@ includes_of() {
     includes_of scheduler/cli 9 'common/|scheduler/cli/'
     includes_of scheduler/web 9 'common/|scheduler/web/'
     includes_of worker 9 'common/|worker/'
-    includes_of jobs 9 'jobs/|common/(error|text|options|xmalloc|clock|version)\.h$'
+    bottom='common/(error|text|options|xmalloc|clock|version)\.h$'
+    includes_of jobs/kernels 9 "jobs/kernels/|$bottom"
+    includes_of jobs/backend 9 "jobs/(backend|kernels)/|$bottom"
+    includes_of jobs/model 9 "jobs/(model|backend|kernels)/|$bottom"
+    includes_of jobs/tokens 9 "jobs/(tokens|model)/|$bottom"
+    includes_of jobs/collective 9 "jobs/collective/|jobs/backend/gpu_library\.h$|$bottom"
+    includes_of jobs/harness 9 "jobs/harness/|$bottom"
+    includes_of jobs/train 9 "jobs/(train|harness|collective|tokens|model|backend)/|$bottom"
+    includes_of jobs/infer 9 "jobs/(infer|harness|collective|tokens|model|backend)/|$bottom"
+    includes_of jobs 9 "jobs/|$bottom"
 } | rule "layers: a folder includes only what is below it"
 
 # only_in WHAT PATTERN FILES: PATTERN may occur in C files whose path matches FILES, and nowhere else outside tests/.

@@ -1,12 +1,12 @@
 /* Where a model computes: a memory, and the operations of jobs/kernels/kernels.h in it. Two backends: `cpu` calls the kernels; `cuda` is a
  * library of its own (jobs/cuda), loaded at run time, so that the programs run where there is no CUDA.
  *
- * Pointers into a backend's memory are followed by its operations alone: others copy, with upload and download. Weights, gradients, moments
- * and statistics are fp32 everywhere. Activations, and gradients of activations, are `void *`: elements of `element` bytes, which is fp32 or
- * bf16 by the precision asked for. Shapes, letters and what is added or overwritten are as kernels.h says.
+ * Pointers into a backend's memory are followed by its operations alone: others copy, with upload and download. Weights, gradients,
+ * moments and statistics are fp32 everywhere. Activations, and gradients of activations, are `void *`: elements of `element` bytes, which
+ * is fp32 or bf16 by the precision asked for. Shapes, letters and what is added or overwritten are as kernels.h says.
  *
- * An operation returns nothing and may still be under way when it returns; they take effect in the order in which they were called. A failure
- * sticks: what is called after it does nothing, and finish tells of it. download waits for what was called before it.
+ * An operation returns nothing and may still be under way when it returns; they take effect in the order in which they were called. A
+ * failure sticks: what is called after it does nothing, and finish tells of it. download waits for what was called before it.
  */
 #ifndef JOBS_BACKEND_BACKEND_H
 #define JOBS_BACKEND_BACKEND_H
@@ -53,7 +53,8 @@ struct backend_operations {
     void (*gelu_backward)(void *din, const void *dout, const void *in, int64_t count);
     void (*add_to)(void *out, const void *in, int64_t count);
     void (*attention_forward)(void *out, float *lse, const void *qkv, int B, int T, int C, int H);
-    void (*attention_backward)(void *dqkv, const void *dout, const void *out, const float *lse, const void *qkv, int B, int T, int C, int H);
+    void (*attention_backward)(void *dqkv, const void *dout, const void *out, const float *lse, const void *qkv, int B, int T, int C,
+                               int H);
 
     /* ---- images ---- */
     void (*dense_forward)(void *out, const void *in, const float *weight, const float *bias, int N, int K, int M);
@@ -107,8 +108,8 @@ enum backend_kind backend_choose(enum backend_kind kind);
 /* Bytes of an activation there, before anything is opened: for memory plans. */
 size_t backend_element(enum backend_kind kind, enum backend_precision precision);
 
-/* Takes, with cuda, GPU number local_rank of the visible ones; once a process. Where a real GPU was allocated, auto never takes the cpu: what
- * is missing then is an error that names it. */
+/* Takes, with cuda, GPU number local_rank of the visible ones; once a process. Where a real GPU was allocated, auto never takes the cpu:
+ * what is missing then is an error that names it. */
 int backend_open(struct backend *b, enum backend_kind kind, enum backend_precision precision, int local_rank, struct error *err);
 void backend_close(struct backend *b);   /* again is harmless, also after a failed open */
 

@@ -1,8 +1,9 @@
 /* Sums over NCCL. Built into a library of its own, muster-collective-nccl.so.
  *
  * Gradients that lie in the GPU's memory are summed where they lie, on a stream of our own beside the computing one. Those of host memory
- * are copied to a buffer on this rank's GPU, summed there, and copied back, so that one bucket's copy runs beside another's sum. The communicator is non-blocking: every call is polled with a
- * deadline, and a dead peer or a broken link is an error after ncclCommAbort, never a hang.
+ * are copied to a buffer on this rank's GPU, summed there, and copied back, so that one bucket's copy runs beside another's sum. The
+ * communicator is non-blocking: every call is polled with a deadline, and a dead peer or a broken link is an error after ncclCommAbort,
+ * never a hang.
  */
 #include "jobs/collective/nccl.h"
 
@@ -158,7 +159,7 @@ static int begin(void *state, float *values, int64_t count, struct error *err) {
     return rc;
 }
 
-/* The sum waits for what was computed before. What is computed after a finish needs no such wait: finish returns when the sums are there. */
+/* The sum waits for what was computed before. What is computed after a finish needs no such wait: it returns when the sums are there. */
 static int begin_on_gpu(void *state, float *values, int64_t count, struct error *err) {
     struct group *g = state;
     int rc = check_cuda(cudaEventRecord(g->computed, NULL), "marking what is computed", err);

@@ -22,14 +22,13 @@ template <typename F> __global__ void chunk_sums_kernel(typename F::real *partia
     for (int k = 0; k < F::sums; k++)
         of_warp[threadIdx.y][k][threadIdx.x] = sum[k];
     __syncthreads();
-    if (threadIdx.y > 0 || column >= columns)
+    int k = threadIdx.y;
+    if (k >= F::sums || column >= columns)
         return;
-    for (int k = 0; k < F::sums; k++) {
-        real all = 0;
-        for (int w = 0; w < SUM_WARPS; w++)
-            all += of_warp[w][k][threadIdx.x];
-        partial[((int64_t)blockIdx.x * F::sums + k) * columns + column] = all;
-    }
+    real all = 0;
+    for (int w = 0; w < SUM_WARPS; w++)
+        all += of_warp[w][k][threadIdx.x];
+    partial[((int64_t)blockIdx.x * F::sums + k) * columns + column] = all;
 }
 
 /* Partial sums of each chunk of `chunk` rows. */

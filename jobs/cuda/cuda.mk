@@ -48,7 +48,7 @@ $(FAKE_LIBRARY): $(call cuda_objects,fake-cuda,jobs/cuda/cudnn_none.c $(wildcard
 ifneq ($(and $(HAVE_CUDA),$(filter release,$(VARIANT))),)
 all: $(CUDA_LIBRARY)
 endif
-unit-programs: $(FAKE_LIBRARY)
+unit-programs: $(if $(shell command -v $(CXX)),$(FAKE_LIBRARY))
 
 # On a machine with a GPU. Where there is none, a line says so.
 .PHONY: test-gpu

@@ -90,24 +90,32 @@ static void layernorm_backward_input(T *din, const T *dout, const T *in, const f
 
 /* ---- sums over rows, added to gradients ---- */
 
+/* A block WARP columns of partial [chunks,SUMS,columns], like a block of rows: the sums are in an order of their own, and one. */
 template <int SUMS> __global__ void add_chunks_kernel(float *first, float *second, const float *partial, int chunks, int columns) {
-    int column = blockIdx.x * blockDim.x + threadIdx.x;
-    if (column >= columns)
-        return;
+    __shared__ float of_warp[SUM_WARPS][SUMS][WARP];
+    int column = blockIdx.x * WARP + threadIdx.x;
     float *to[2] = {first, second};
     for (int k = 0; k < SUMS; k++) {
         float sum = 0;
-        for (int c = 0; c < chunks; c++)
+        for (int c = threadIdx.y; column < columns && c < chunks; c += SUM_WARPS)
             sum += partial[((int64_t)c * SUMS + k) * columns + column];
-        to[k][column] += sum;
+        of_warp[threadIdx.y][k][threadIdx.x] = sum;
     }
+    __syncthreads();
+    if (threadIdx.y >= SUMS || column >= columns)
+        return;
+    float sum = 0;
+    for (int w = 0; w < SUM_WARPS; w++)
+        sum += of_warp[w][threadIdx.y][threadIdx.x];
+    to[threadIdx.y][column] += sum;
 }
 
 template <typename F> static void add_column_sums(F f, float *first, float *second, int64_t rows, int columns) {
     int chunks = (int)parts(rows, CHUNK);
     float *partial = (float *)device_scratch((size_t)chunks * F::sums * columns * sizeof *partial);
     sum_chunks(f, partial, rows, columns, CHUNK);
-    LAUNCH((add_chunks_kernel<F::sums>), parts(columns, THREADS), THREADS, 0, first, second, partial, chunks, columns);
+    dim3 threads(WARP, SUM_WARPS);
+    LAUNCH((add_chunks_kernel<F::sums>), parts(columns, WARP), threads, 0, first, second, partial, chunks, columns);
 }
 
 template <typename T> struct norm_gradient {

@@ -272,7 +272,7 @@ static void backward_stage(const struct cnn *c, int stage, const float *weights,
     if (c->config.batch_norm)
         backward_norm(c, stage, weights + after, p, gradient + after);
     o->conv_backward(stage > 0 ? p->d_pooled : NULL, gradient + at, c->config.batch_norm ? NULL : gradient + after, p->d_conv, in,
-                  weights + at, p->used, conv);
+                     weights + at, p->used, conv);
 }
 
 void cnn_backward(const struct cnn *c, const float *weights, struct cnn_pass *p, const void *images, float *gradient,

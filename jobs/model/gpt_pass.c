@@ -144,20 +144,20 @@ static void block_backward(const struct gpt *g, int l, struct gpt_pass *p, const
     const int64_t *at = g->part_at;
 
     o->linear_backward(p->d_wide, grad + at[GPT_FC_PROJ_WEIGHT], grad + at[GPT_FC_PROJ_BIAS], p->d_stream, b->gelu,
-                    weight(g, l, GPT_FC_PROJ_WEIGHT), N, 4 * C, C);
+                       weight(g, l, GPT_FC_PROJ_WEIGHT), N, 4 * C, C);
     o->gelu_backward(p->d_wide, p->d_wide, b->fc, (int64_t)N * 4 * C);
     o->linear_backward(p->d_branch, grad + at[GPT_FC_WEIGHT], grad + at[GPT_FC_BIAS], p->d_wide, b->ln_2, weight(g, l, GPT_FC_WEIGHT), N, C,
-                    4 * C);
+                       4 * C);
     o->layernorm_backward(p->d_stream, grad + at[GPT_LN_2_WEIGHT], grad + at[GPT_LN_2_BIAS], p->d_branch, b->middle,
-                       weight(g, l, GPT_LN_2_WEIGHT), b->ln_2_mean, b->ln_2_rstd, N, C);
+                          weight(g, l, GPT_LN_2_WEIGHT), b->ln_2_mean, b->ln_2_rstd, N, C);
 
     o->linear_backward(p->d_branch, grad + at[GPT_ATTN_PROJ_WEIGHT], grad + at[GPT_ATTN_PROJ_BIAS], p->d_stream, b->mixed,
-                    weight(g, l, GPT_ATTN_PROJ_WEIGHT), N, C, C);
+                       weight(g, l, GPT_ATTN_PROJ_WEIGHT), N, C, C);
     o->attention_backward(p->d_wide, p->d_branch, b->mixed, b->lse, b->qkv, N / T, T, C, g->config.heads);
     o->linear_backward(p->d_branch, grad + at[GPT_ATTN_WEIGHT], grad + at[GPT_ATTN_BIAS], p->d_wide, b->ln_1, weight(g, l, GPT_ATTN_WEIGHT),
-                    N, C, 3 * C);
+                       N, C, 3 * C);
     o->layernorm_backward(p->d_stream, grad + at[GPT_LN_1_WEIGHT], grad + at[GPT_LN_1_BIAS], p->d_branch, in, weight(g, l, GPT_LN_1_WEIGHT),
-                       b->ln_1_mean, b->ln_1_rstd, N, C);
+                          b->ln_1_mean, b->ln_1_rstd, N, C);
 }
 
 void gpt_backward(const struct gpt *g, struct gpt_pass *p, const int32_t *tokens, float *gradient, model_ready_fn *ready, void *context) {
@@ -166,8 +166,8 @@ void gpt_backward(const struct gpt *g, struct gpt_pass *p, const int32_t *tokens
     int64_t final_at = gpt_final_at(g);
     o->head_backward(p->d_branch, gradient, p->logits, p->ln_f, g->weights, N, C, V);
     o->clear(p->d_stream, (size_t)N * (size_t)C * p->backend->element);
-    o->layernorm_backward(p->d_stream, gradient + final_at, gradient + final_at + C, p->d_branch, p->blocks[last].out, g->weights + final_at,
-                       p->ln_f_mean, p->ln_f_rstd, N, C);
+    o->layernorm_backward(p->d_stream, gradient + final_at, gradient + final_at + C, p->d_branch, p->blocks[last].out,
+                          g->weights + final_at, p->ln_f_mean, p->ln_f_rstd, N, C);
     for (int l = last; l >= 0; l--) {
         block_backward(g, l, p, l > 0 ? p->blocks[l - 1].out : p->embedded, gradient);
         if (ready)   /* the final norm goes with the last block: it is too small for a message of its own */

@@ -43,8 +43,8 @@ struct model_tensor mlp_tensor_at(const struct mlp *m, int i);
 /* By He (2015): weights normal with variance 2 / inputs, biases 0. A function of seed alone. */
 void mlp_randomize(const struct mlp *m, float *weights, uint64_t seed);
 
-/* The activations of one pass over at most `samples`. It computes in a backend's memory: there lie the weights, inputs, labels and gradients
- * that it is given. */
+/* The activations of one pass over at most `samples`. It computes in a backend's memory: there lie the weights, inputs, labels and
+ * gradients that it is given. */
 struct mlp_pass;
 struct mlp_pass *mlp_pass_new(const struct mlp *m, const struct backend *backend, int samples);
 void mlp_pass_free(struct mlp_pass *p);

@@ -32,6 +32,7 @@ def print_table(name, category):
     print(f"{line}\n}};")
 
 
-print(f"/* The letters and numbers of Unicode {unicodedata.unidata_version}, in order. Written by unicode_ranges.py; included by unicode.c. */")
+version = unicodedata.unidata_version
+print(f"/* The letters and numbers of Unicode {version}, in order. Written by unicode_ranges.py; included by unicode.c. */")
 print_table("letters", "L")
 print_table("numbers", "N")

@@ -42,7 +42,7 @@ static const struct option_row rows[] = {
     {"log-every", 0, OPTION_INT, FIELD(log_every), "N", "steps between lines on stdout (10)", .min = 1, .max = 1 << 30},
     {"metrics", 0, OPTION_TEXT, FIELD(metrics), "FILE", "append a line of JSON a step"},
     {"threads", 0, OPTION_INT, FIELD(threads), "N", "threads a rank (OMP_NUM_THREADS, or the cores shared among the node's ranks)"},
-    {"backend", 0, OPTION_TEXT, FIELD(backend), "KIND", "auto, cpu or cuda: where it computes; auto: on the GPUs of the job, if any (auto)"},
+    {"backend", 0, OPTION_TEXT, FIELD(backend), "KIND", "auto, cpu or cuda; auto: on GPUs if Muster allocated some, else on CPUs (auto)"},
     {"collective", 0, OPTION_TEXT, FIELD(collective), "KIND", "auto, local, mpi or nccl (auto)"},
     {"precision", 0, OPTION_TEXT, FIELD(precision), "P", "of a gpt's products: fp32; or bf16, with sums and weights in fp32 (fp32)"},
     {"reduce", 0, OPTION_TEXT, FIELD(reduce), "HOW", "fast; or exact: the same bits on any number of ranks, whenever it changes (fast)"},
@@ -133,7 +133,7 @@ static int choose_model(struct train_settings *s, struct error *err) {
     else
         rc = s->model.kind == MODEL_CNN ? choose_cnn(s, &s->model.cnn, err) : choose_mlp(s, &s->model.mlp, err);
     s->batch = s->batch ? s->batch : gpt ? 16 : 64;
-    s->learning_rate = s->learning_rate != 0 ? s->learning_rate : gpt ? 0.003 : 0.001;
+    s->learning_rate = isnan(s->learning_rate) ? gpt ? 0.003 : 0.001 : s->learning_rate;
     return rc == 0 ? model_config_check(&s->model, err) : rc;
 }
 
@@ -187,6 +187,7 @@ static int take_operands(struct train_settings *s, int first, int argc, char **a
 
 int settings_parse(struct train_settings *s, int argc, char **argv, struct error *err) {
     *s = (struct train_settings){.model_name = "gpt",
+                                 .learning_rate = NAN,   /* chosen by the model */
                                  .classes = 10,
                                  .image_size = 28,
                                  .layers = 4,

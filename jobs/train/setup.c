@@ -102,17 +102,28 @@ void trainer_close(struct trainer *t) {
     dataset_release(&t->data);
 }
 
+/* Nothing is asked of a GPU: a plan may be made where there is none. */
+static void print_backend(const struct train_settings *s) {
+    struct backend cpu;
+    struct error none;
+    if (s->where == BACKEND_CUDA)
+        printf("backend           cuda: a GPU a rank\n");
+    else if (backend_open(&cpu, BACKEND_CPU, s->rounding, 0, &none) == 0)
+        printf("backend           cpu: %s\n", cpu.device);
+}
+
 void trainer_print_plan(const struct train_settings *s, int ranks) {
     struct model m;
     model_init_layout(&m, &s->model);
     int64_t share = s->shards ? s->batch / s->shards : (s->batch + ranks - 1) / ranks, mib = 1 << 20;
     int64_t gradients = s->shards ? tree_most_blocks((int)s->shards, ranks, 0) : 1, array_bytes = m.count * (int64_t)sizeof(float);
-    int64_t state_bytes = (3 + gradients) * array_bytes, pass_bytes = model_pass_bytes(&m, backend_element(s->where, s->rounding), (int)share);
+    size_t element = backend_element(s->where, s->rounding);
+    int64_t state_bytes = (3 + gradients) * array_bytes, pass_bytes = model_pass_bytes(&m, element, (int)share);
     double flops = model_training_flops(&m);
     char text[256], state[32], pass[32];
     const char *what = s->model.kind == MODEL_GPT ? "sequence" : "image";
     printf("model             %s\n", model_config_text(&s->model, text, sizeof text));
-    printf("backend           %s\n", s->where == BACKEND_CUDA ? "cuda: a GPU a rank" : "cpu");
+    print_backend(s);
     printf("parameters        %" PRId64 "\n", m.trained);
     printf("memory a rank     %s of weights, %s and the optimiser's two moments; %s of activations for %" PRId64 " of %" PRId64 " %ss\n",
            text_size_mib((state_bytes + mib - 1) / mib, state, sizeof state), gradients > 1 ? "gradients" : "gradient",

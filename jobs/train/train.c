@@ -52,11 +52,12 @@ static void update_weights(struct trainer *t, double norm, double rate) {
                       .epsilon = 1e-8f,
                       .gradient_scale = norm > s->clip ? (float)(s->clip / norm) : 1.0f,
                       .step = t->step + 1};
+    float *weights = t->model.weights;
     for (int i = 0; i < model_tensor_count(&t->model); i++) {
         struct model_tensor k = model_tensor_at(&t->model, i);
         a.weight_decay = k.dimensions > 1 ? (float)s->weight_decay : 0;
         if (k.at < t->model.trained)
-            t->backend->operations->adamw_step(t->model.weights + k.at, t->momentum + k.at, t->variance + k.at, t->gradient + k.at, k.count, &a);
+            t->backend->operations->adamw_step(weights + k.at, t->momentum + k.at, t->variance + k.at, t->gradient + k.at, k.count, &a);
     }
     model_update_statistics(&t->model, t->gradient);
 }

@@ -236,7 +236,7 @@ static bool get_below_limits(struct search *s) {
     const struct cluster *c = s->p->c;
     for (int32_t q = s->taker.job->queue; q >= 0; q = c->queues[q].parent) {
         int64_t over = s->p->room.queue_used[q] + s->taker.demand->gpus - c->queues[q].limit;
-        if (c->queues[q].limit != NO_LIMIT && over > 0 && !victims_take_within(&s->victims, q, over))
+        if (c->queues[q].limit != NO_LIMIT && over > 0 && (c->queues[q].draining || !victims_take_within(&s->victims, q, over)))
             return false;
     }
     return true;

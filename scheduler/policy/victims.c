@@ -351,6 +351,7 @@ static int32_t offered_within(const struct victims *v, int32_t queue, struct off
 
 /* The first ones as they come, the last of them as it pays best. */
 bool victims_take_within(struct victims *v, int32_t queue, int64_t gpus) {
+    v->by_share_of_price = false;   /* a job's GPUs all count here, wherever they lie */
     struct offered *of = arena_array(v->p->arena, (size_t)v->p->standings.count + 1, sizeof *of);
     int32_t count = offered_within(v, queue, of), i = 0;
     for (; count - i > WINDOW && gpus > of[i].gpus; i++) {

@@ -32,6 +32,7 @@ train() { "$bin/muster-train" --layers 1 --channels 32 --context 32 --batch 4 --
 
 expect 2 "nothing to train on: name a text" "$bin/muster-train"
 expect 2 "did you mean --steps?" train "$work/text" --step 5
+expect 2 "--lr must be larger than 0, not 0" train "$work/text" --lr 0
 expect 1 "opening the text $work/none: No such file" train "$work/none"
 printf 'too short' >"$work/short"
 expect 2 "has 9 bytes; a context of 32 needs at least 330" train "$work/short"

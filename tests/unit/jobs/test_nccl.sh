@@ -62,7 +62,8 @@ echo "ok - a rank without a GPU is refused"
 cat >"$work/rank" <<END
 #!/bin/sh
 echo \$\$ >"$work/pid.\$OMPI_COMM_WORLD_RANK"
-exec env $gpus FAKE_KILL=1:20 "$work/bin/muster-train" "$work/text" --layers 2 --channels 64 --context 32 --batch 12 --steps 1000 --threads 1
+exec env $gpus FAKE_KILL=1:20 "$work/bin/muster-train" "$work/text" \\
+    --layers 2 --channels 64 --context 32 --batch 12 --steps 1000 --threads 1
 END
 chmod +x "$work/rank"
 timeout -k 1 40 mpirun --oversubscribe --bind-to none --mca orte_enable_recovery 1 -np 2 "$work/rank" >"$work/log" 2>&1 &

@@ -37,7 +37,8 @@ static void a_text_is_cut_as_gpt2_cuts_it(void **state) {
         {"end   ", "end|   |"},
         {" ", " |"},
         {"x+=1; // !", "x|+=|1|;| //| !|"},
-        {"na\xc3\xafve \xd0\xbc\xd0\xb8\xd1\x80\xe4\xb8\xad\xe6\x96\x87", "na\xc3\xafve| \xd0\xbc\xd0\xb8\xd1\x80\xe4\xb8\xad\xe6\x96\x87|"},
+        {"na\xc3\xafve \xd0\xbc\xd0\xb8\xd1\x80\xe4\xb8\xad\xe6\x96\x87",
+         "na\xc3\xafve| \xd0\xbc\xd0\xb8\xd1\x80\xe4\xb8\xad\xe6\x96\x87|"},
         {"\xc2\xb2\xe2\x85\xa7 \xf0\x9f\x98\x80!", "\xc2\xb2\xe2\x85\xa7| \xf0\x9f\x98\x80!|"},   /* superscript, roman numeral, emoji */
         {"a\xc2\xa0\xe3\x80\x80z", "a|\xc2\xa0|\xe3\x80\x80|z|"},
         {"a\xff\xfe" "b\xc3 \xe4\xb8", "a|\xff\xfe|b|\xc3| \xe4\xb8|"},
@@ -68,8 +69,10 @@ static void kinds_of_characters(void **state) {
 /* A tokenizer.json: the bytes as ids 0..255 in their order, then `more` of the vocabulary, merges, and added tokens, as JSON. */
 static char *make_json(const char *more, const char *merges, const char *added, const char *model, const char *root) {
     static char json[16384];
-    size_t used = (size_t)sprintf(json, "{%s \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, \"added_tokens\": [%s], "
-                                        "\"model\": {%s \"merges\": [%s], \"vocab\": {", root, added, model, merges);
+    size_t used = (size_t)sprintf(json,
+                                  "{%s \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, "
+                                  "\"added_tokens\": [%s], \"model\": {%s \"merges\": [%s], \"vocab\": {",
+                                  root, added, model, merges);
     for (int byte = 0; byte < 256; byte++) {
         char name[2];
         size_t length = byte_write((uint8_t)byte, name);
@@ -267,7 +270,8 @@ static void damaged_vocabularies_are_refused(void **state) {
     assert_refused("", "line 1, column");
     assert_refused("[]", "has no model");
     assert_refused("{\"model\": {\"vocab\": 3}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}", "model.vocab must be an object");
-    assert_refused("{\"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}", "is the byte 0x00 alone");
+    assert_refused("{\"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}",
+                   "is the byte 0x00 alone");
     char *json = make_json("", "", "", "", "");
     assert_non_null(strstr(json, "\"merges\""));
     memcpy(strstr(json, "\"merges\""), "\"mergen\"", 8);
