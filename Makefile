@@ -37,7 +37,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unre
 CUDA_HOME  ?= /usr/local/cuda
 NCCL_HOME  ?= $(CUDA_HOME)
 CUDNN_HOME ?= $(CUDA_HOME)
+HAVE_CUDA  := $(and $(wildcard $(CUDA_HOME)/bin/nvcc),$(wildcard $(CUDA_HOME)/include/cublas_v2.h))
 HAVE_NCCL  := $(and $(wildcard $(NCCL_HOME)/include/nccl.h),$(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h))
+HAVE_CUDNN := $(and $(wildcard $(CUDNN_HOME)/include/cudnn.h),$(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h))
 MPICC      ?= mpicc
 BLAS_DIR   := $(firstword $(wildcard /usr/lib/*/openblas-openmp) $(wildcard /usr/lib64/openblas-openmp))
 
@@ -97,7 +99,8 @@ help:
 	@echo "make demo       the main job: train, preempt, resume, kill -9, infer, on a local cluster of 4 workers"
 	@echo "make test       unit tests, scenarios, rules of the tree, end-to-end tests (under 15 minutes on 2 cores)"
 	@echo "make bench      every benchmark, next to the limits of this machine; bench-control: the scheduler and the worker,"
-	@echo "                bench-policy: decisions alone, bench-compute: training on CPUs, bench-peers: beside PyTorch"
+	@echo "                bench-policy: decisions alone, bench-compute: training on CPUs, bench-peers: beside PyTorch, bench-gpu: a GPU"
+	@echo "make test-gpu   the CUDA backend's tests on a real GPU"
 	@echo "make faults     the long fault tests; make fuzz, make sim likewise"
 	@echo "make cross      the sources of jobs/ compiled for arm64, without linking"
 	@echo "make features   what this machine has and what will be built"
@@ -108,7 +111,9 @@ help:
 features:
 	@echo "mpi        $$($(MPICC) --showme:version 2>/dev/null | head -1 || echo missing)"
 	@echo "blas       $(if $(BLAS_DIR),OpenBLAS (OpenMP) in $(BLAS_DIR),missing: install libopenblas-openmp-dev; only the benchmarks need it)"
+	@echo "cuda       $(if $(HAVE_CUDA),found: $(CUDA_HOME),no nvcc and cuBLAS in $(CUDA_HOME): the CUDA backend can't be built here)"
 	@echo "nccl       $(if $(HAVE_NCCL),found: $(NCCL_HOME),not found: GPU jobs can't be built here)"
+	@echo "cudnn      $(if $(HAVE_CUDNN),found: $(CUDNN_HOME),not found)"
 
 .PHONY: clean
 clean:

@@ -72,6 +72,8 @@ all: $(NCCL_LIBRARY)
 unit-programs: $(FAKE_NCCL)
 endif
 
+include jobs/cuda/cuda.mk
+
 # --- another CPU ---
 # Every source of jobs/ that asks for no library of the machine's own architecture, compiled as strictly for arm64: the portable paths of
 # the kernels, and no header of x86 where it isn't asked for. tests/unit/jobs/test_cross.sh runs it.

@@ -32,7 +32,7 @@ skip() {
 }
 
 sources() { # FOLDER...: their C files, without what is generated
-    find "$@" \( -name '*.c' -o -name '*.h' \) -type f 2>/dev/null | sort
+    find "$@" \( -name '*.c' -o -name '*.h' -o -name '*.cu' -o -name '*.cc' \) -type f 2>/dev/null | sort
 }
 
 # ---- layers: each folder and the headers of this tree that it may include ----
@@ -40,7 +40,7 @@ sources() { # FOLDER...: their C files, without what is generated
 # includes_of FOLDER DEPTH ALLOWED: violations of one row of the table. ALLOWED is an extended regular expression over
 # the included path.
 includes_of() {
-    find "$1" -maxdepth "$2" \( -name '*.c' -o -name '*.h' \) -type f 2>/dev/null | sort |
+    find "$1" -maxdepth "$2" \( -name '*.c' -o -name '*.h' -o -name '*.cu' \) -type f 2>/dev/null | sort |
         xargs -r grep -nHE '^[ 	]*#[ 	]*include[ 	]*"' |
         sed -E 's/^([^:]*:[0-9]+):[^"]*"([^"]*)".*/\1 \2/' |
         awk -v allowed="^($3)" '$2 !~ allowed { print $1 ": may not include " $2 }'

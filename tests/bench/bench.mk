@@ -1,5 +1,5 @@
 # Benchmarks, next to the machine's own limits. `make bench-control` measures the scheduler and the worker, `make bench-policy` the pure
-# decisions alone, `make bench-compute` training on CPUs, `make bench-peers` the same work beside PyTorch.
+# decisions alone, `make bench-compute` training on CPUs, `make bench-peers` the same work beside PyTorch, `make bench-gpu` a GPU.
 
 BENCH := $(B)/bench
 
@@ -34,7 +34,11 @@ $(BENCH)/bench_decode: $(addprefix $(OBJ)/tests/bench/,bench_decode.o bench_limi
 	$(call link,$(COMMON_LIBS) $(JOBS_LIBS))
 $(OBJ)/tests/bench/bench_decode.o: CFLAGS += -fopenmp
 
-.PHONY: bench bench-control bench-policy bench-compute bench-peers
+$(BENCH)/bench_gpu: $(OBJ)/tests/bench/bench_gpu.o $(OBJ)/tests/bench/bench_numbers.o $(call layer,jobs/model) $(call layer,jobs/backend) \
+                    $(call layer,jobs/kernels) $(call layer,common)
+	$(call link,$(JOBS_LIBS))
+
+.PHONY: bench-gpu bench bench-control bench-policy bench-compute bench-peers
 bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd muster-worker muster muster-train)
 	@BIN=$(BIN) tests/bench/control $(BENCH)/bench_control $(BENCH)/stamp
 	@BIN=$(BIN) tests/bench/reclaim.py $(BENCH)/stamp
@@ -48,4 +52,6 @@ bench-compute: $(addprefix $(BENCH)/,bench_compute bench_cnn bench_decode) $(BIN
 	@BIN=$(BIN) tests/bench/memory.py
 bench-peers: $(BIN)/muster-train
 	@BIN=$(BIN) tests/bench/peers.py
+bench-gpu: $(BENCH)/bench_gpu $(CUDA_LIBRARY)
+	@$(BENCH)/bench_gpu || [ $$? -eq 77 ]
 bench: bench-control bench-policy bench-compute
