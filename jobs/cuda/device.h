@@ -1,6 +1,6 @@
 /* The GPU that this process computes on: its memory, the products of its BLAS, scratch, and the first failure.
  *
- * One GPU a process, one stream: the default one, so operations take effect in the order of their calls. Every operation of the table
+ * One GPU a process, called from one thread, on one stream: the default one, so operations take effect in the order of their calls. Every operation of the table
  * begins with device_begin, and asks the functions below for what it needs; a failure sticks to the device with the operation's name, and
  * from then on nothing is begun or launched until device_finish has told of it.
  *
