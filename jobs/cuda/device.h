@@ -1,8 +1,8 @@
 /* The GPU that this process computes on: its memory, the products of its BLAS, scratch, and the first failure.
  *
- * One GPU a process, one stream: the default one, so operations take effect in the order of their calls. Every operation of the table
- * begins with device_begin, and asks the functions below for what it needs; a failure sticks to the device with the operation's name, and
- * from then on nothing is begun or launched until device_finish has told of it.
+ * One GPU a process, called from one thread, on one stream: the default one, so operations take effect in the order of their calls. Every
+ * operation of the table begins with device_begin, and asks the functions below for what it needs; a failure sticks to the device with the
+ * operation's name, and from then on nothing is begun or launched until cuda_finish has told of it.
  *
  * No GPU has run any of this yet: the tests run it on an emulation (tests/unit/jobs/fake_cuda), which tells right from wrong, but neither
  * speed nor what a real memory system does. docs/benchmarks.md lists what is still to be measured.

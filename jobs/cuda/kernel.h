@@ -83,11 +83,10 @@ __device__ inline float warp_max(float x) {
     return x;
 }
 
-/* For all threads of the block, a multiple of WARP. */
+/* Of all threads of the block, a multiple of WARP. Each once a kernel: nothing waits for of_warp to be read before it is written again. */
 template <typename S> __device__ inline S block_sum(S x) {
     __shared__ S of_warp[WARP];
     x = warp_sum(x);
-    __syncthreads();   /* of_warp may still be read from a sum before */
     if (threadIdx.x % WARP == 0)
         of_warp[threadIdx.x / WARP] = x;
     __syncthreads();
@@ -97,7 +96,6 @@ template <typename S> __device__ inline S block_sum(S x) {
 __device__ inline float block_max(float x) {
     __shared__ float of_warp[WARP];
     x = warp_max(x);
-    __syncthreads();
     if (threadIdx.x % WARP == 0)
         of_warp[threadIdx.x / WARP] = x;
     __syncthreads();
