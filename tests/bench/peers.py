@@ -60,12 +60,12 @@ class Torch:
                 raise Unfit("PyTorch can't be started: deploy/install-deps bench")
 
     def steps(self, variant, count):
-        """[(wall_s, cpu_s)] of rank 0."""
+        """[(wall_s, cpu_s)] of rank 0, after as many first steps as muster-train's: what has waited for a while is cold."""
         for rank in self.ranks:
-            rank.stdin.write(f"{variant} {count}\n")
+            rank.stdin.write(f"{variant} {WARM_UP + count}\n")
             rank.stdin.flush()
-        took = [[tuple(map(float, rank.stdout.readline().split())) for _ in range(count)] for rank in self.ranks]
-        return took[0]
+        took = [[tuple(map(float, rank.stdout.readline().split())) for _ in range(WARM_UP + count)] for rank in self.ranks]
+        return took[0][WARM_UP:]
 
     def close(self):
         for rank in self.ranks:
@@ -107,8 +107,6 @@ def measure(name, ranks, of_torch, of_muster, units, steps):
             of_muster += ["--data", "text"]
         clock = 1 if ranks == 1 else 0
         torch, mine, theirs = Torch(ranks, of_torch), [], {variant: [] for variant in VARIANTS[of_torch[0]]}
-        for variant in theirs:
-            torch.steps(variant, WARM_UP)
         for _ in range(ROUNDS):
             mine.append(muster_step_s(of_muster, ranks, steps, work)[clock])
             for variant, took in theirs.items():
