@@ -65,7 +65,7 @@ $(FAKE_BACKEND): $(FAKE_SOURCES) jobs/backend/backend.h $(call layer,jobs/kernel
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -fPIE -MMD -MP,$(CFLAGS)) -fopenmp -fPIC -fvisibility=hidden -shared -Wl,--exclude-libs,ALL -o $@ \
 	    $(filter %.c %.a,$^) -lm
-unit-programs: $(FAKE_BACKEND)
+unit-programs: $(if $(filter release,$(VARIANT)),$(FAKE_BACKEND))
 
 ifneq ($(HAVE_NCCL),)
 all: $(NCCL_LIBRARY)

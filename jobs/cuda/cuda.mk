@@ -79,6 +79,6 @@ $(FAKE_CUDNN_LIBRARY): jobs/cuda/exports \
                        $(call cuda_objects,fake-cuda,$(CUDNN_SOURCES) tests/unit/jobs/fake_cudnn.c $(wildcard $(FAKE_CUDA)/*.cc))
 	@mkdir -p $(@D)
 	$(CXX) -shared -o $@ $(filter %.o,$^) $(CUDA_EXPORTS) -Wl,-z,defs -lm
-ifneq ($(HAVE_CUDNN),)
+ifneq ($(and $(HAVE_CUDNN),$(filter release,$(VARIANT))),)
 unit-programs: $(CUDNN_PLANS) $(CUDNN_NUMBERS) $(FAKE_LIBCUDA) $(FAKE_CUDNN_LIBRARY)
 endif
