@@ -138,28 +138,48 @@ static int check(const struct engine_request *r, struct error *err) {
     return sampling_check(&r->sampling, err);
 }
 
-static void set_prompt(const struct engine *e, struct sequence *s, const char *text, size_t size) {
+/* Of an empty prompt, those of a new line. */
+static struct token_list tokens_of(const struct tokenizer *tokenizer, const char *text, size_t size) {
     struct token_list list = {0};
-    if (e->tokenizer) {
-        tokenizer_encode(e->tokenizer, (const uint8_t *)text, size, &list);
-    } else {
-        list.ids = xmalloc(size * sizeof *list.ids);
-        for (; list.count < size; list.count++)
-            list.ids[list.count] = (uint8_t)text[list.count];
+    if (size == 0)
+        return tokens_of(tokenizer, "\n", 1);
+    if (tokenizer) {
+        tokenizer_encode(tokenizer, (const uint8_t *)text, size, &list);
+        return list;
     }
-    s->tokens = list.ids;
-    s->prompt = s->length = (int64_t)list.count;
+    list.ids = xmalloc(size * sizeof *list.ids);
+    for (; list.count < size; list.count++)
+        list.ids[list.count] = (uint8_t)text[list.count];
+    return list;
+}
+
+static int check_length(const struct gpt *g, bool are_bytes, size_t count, struct error *err) {
+    if (count <= (size_t)g->config.context)
+        return 0;
+    return error_set(err, ERR_INVALID, "the prompt has %zu %s, and the model sees %d at once: shorten it", count,
+                     are_bytes ? "bytes" : "tokens", g->config.context);
+}
+
+int engine_check_prompt(const struct gpt *g, const struct tokenizer *tokenizer, const char *prompt, size_t length, struct error *err) {
+    struct token_list list = tokens_of(tokenizer, prompt, length);
+    free(list.ids);
+    return check_length(g, !tokenizer, list.count, err);
 }
 
 int engine_submit(struct engine *e, uint64_t id, const struct engine_request *r, struct error *err) {
     int rc = check(r, err);
     if (rc < 0)
         return rc;
+    struct token_list list = tokens_of(e->tokenizer, r->prompt, r->prompt_length);
+    rc = check_length(e->gpt, !e->tokenizer, list.count, err);
+    if (rc < 0) {
+        free(list.ids);
+        return rc;
+    }
     struct sequence *s = xcalloc(1, sizeof *s);
-    *s = (struct sequence){.id = id, .sampling = r->sampling};
-    set_prompt(e, s, r->prompt_length > 0 ? r->prompt : "\n", r->prompt_length > 0 ? r->prompt_length : 1);
+    *s = (struct sequence){.id = id, .sampling = r->sampling, .prompt = (int64_t)list.count, .length = (int64_t)list.count};
     s->end = s->length + r->tokens;
-    s->tokens = xrealloc(s->tokens, (size_t)s->end * sizeof *s->tokens);
+    s->tokens = xrealloc(list.ids, (size_t)s->end * sizeof *s->tokens);
     while (s->stop_count < r->stop_count) {
         s->stops[s->stop_count] = xstrdup(r->stops[s->stop_count]);
         s->stop_count++;
@@ -174,8 +194,7 @@ static int64_t half(const struct engine *e) { return e->gpt->config.context > 1 
 static void admit(struct engine *e) {
     for (int i = 0; i < e->batch && e->waiting.first; i++)
         if (!e->slots[i]) {
-            struct sequence *s = e->slots[i] = pop(&e->waiting);
-            s->read = s->length > e->gpt->config.context ? s->length - half(e) : 0;
+            e->slots[i] = pop(&e->waiting);
             gpt_decoder_clear(e->decoder, i);
             e->active++;
         }

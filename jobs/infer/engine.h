@@ -56,8 +56,11 @@ int engine_open(struct engine **e, const char *checkpoint, int batch, struct err
 struct engine *engine_new(const struct gpt *g, const struct tokenizer *tokenizer, int batch);
 void engine_close(struct engine *e);   /* NULL is harmless; what wasn't taken is lost */
 
-/* Copies the request; any number may wait. ERR_INVALID names what is wrong with it. */
+/* Copies the request; any number may wait. ERR_INVALID names what is wrong with it: its prompt has to fit into the model's context. */
 int engine_submit(struct engine *e, uint64_t id, const struct engine_request *request, struct error *err);
+
+/* ERR_INVALID: the model can't see all of this prompt at once. tokenizer may be NULL. */
+int engine_check_prompt(const struct gpt *g, const struct tokenizer *tokenizer, const char *prompt, size_t length, struct error *err);
 
 /* One pass of the model: a token more for each request under way, or a stretch of its prompt. false: there was nothing to do. */
 bool engine_step(struct engine *e);

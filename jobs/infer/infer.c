@@ -85,7 +85,9 @@ static int64_t tokens_asked(const struct inference *i, size_t first, size_t last
 /* Rank 0. */
 static int prepare(struct inference *i, struct error *err) {
     size_t total = requests_total(&i->requests);
-    int rc = i->settings->out ? answers_open(&i->requests, i->settings->out, &i->out, &i->begun_at, err) : 0;
+    int rc = requests_check(&i->requests, i->settings->prompts, &i->model.gpt, i->tokenizer, err);
+    if (rc == 0 && i->settings->out)
+        rc = answers_open(&i->requests, i->settings->out, &i->out, &i->begun_at, err);
     if (rc < 0)
         return rc;
     i->written = i->begun_at;

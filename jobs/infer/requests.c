@@ -118,6 +118,7 @@ static int add_file(struct requests *r, size_t *capacity, const struct infer_set
     char *line = xmalloc(REQUEST_LINE_MAX + 2);
     int rc = 0;
     for (int number = 1; rc == 0 && fgets(line, REQUEST_LINE_MAX + 2, file); number++) {
+        size_t before = r->count;
         rc = clean_line(line, file, err);
         if (rc == 0)
             rc = add_line(r, capacity, s, line, err);
@@ -125,6 +126,8 @@ static int add_file(struct requests *r, size_t *capacity, const struct infer_set
             rc = error_set(err, ERR_INVALID, "more than %d texts are asked for: cut the file into several", REQUESTS_MAX);
         if (rc < 0)
             error_wrap(err, "%s:%d", s->prompts, number);
+        else if (r->count > before)
+            r->prompts[before].line = number;
     }
     if (rc == 0 && ferror(file))
         rc = error_set_errno(err, ERR_IO, "reading the prompts %s", s->prompts);
@@ -144,6 +147,21 @@ int requests_load(struct requests *r, const struct infer_settings *s, struct err
     if (rc == 0 && r->count == 0)
         add(r, &capacity, s, "");
     return rc;
+}
+
+int requests_check(const struct requests *r, const char *file, const struct gpt *g, const struct tokenizer *tokenizer, struct error *err) {
+    for (size_t i = 0; i < r->count; i++) {
+        const struct request *of = &r->prompts[i];
+        int rc = engine_check_prompt(g, tokenizer, of->prompt, strlen(of->prompt), err);
+        if (rc == 0)
+            continue;
+        if (of->line)
+            error_wrap(err, "%s:%d", file, of->line);
+        else
+            error_wrap(err, "--prompt number %zu", i + 1);
+        return rc;
+    }
+    return 0;
 }
 
 void requests_release(struct requests *r) {

@@ -12,6 +12,7 @@
 enum { REQUESTS_MAX = 1 << 24, REQUEST_LINE_MAX = 1 << 20 };
 
 struct request {
+    int line;        /* of the file of prompts; 0: it is from the command line */
     json_t *id;      /* a text or a whole number; without one, the place among the prompts, from 0 */
     char *prompt;
     int64_t tokens;
@@ -30,6 +31,8 @@ struct requests {
  *     {"prompt": "...", "id": 7, "tokens": 100, "temperature": 0.8, "top_k": 40, "top_p": 0.9, "stop": ["..."], "seed": 1}
  * where all but the prompt may be left out; then the settings hold. A line that is neither is an error with file and line. */
 int requests_load(struct requests *r, const struct infer_settings *s, struct error *err);
+/* Every prompt fits into the model's context, or the error says which doesn't. tokenizer may be NULL. */
+int requests_check(const struct requests *r, const char *file, const struct gpt *g, const struct tokenizer *tokenizer, struct error *err);
 void requests_release(struct requests *r);
 size_t requests_total(const struct requests *r);
 const struct request *requests_at(const struct requests *r, size_t request);

@@ -68,7 +68,7 @@ static void among_the_k_likeliest(void **state) {
 }
 
 enum { TEXTS = 9 };
-static const char *const prompts[TEXTS] = {"",  "a", "a prompt that is longer than the context of this model", "bc", "a prompt of 18 byte",
+static const char *const prompts[TEXTS] = {"",  "a", "nineteen bytes long", "bc", "eighteen bytes in.",
                                            "x", "x", "y\n", "zz"};
 
 static void make_model(struct gpt *g) {
@@ -130,6 +130,18 @@ static void make_text(const struct gpt *g, int64_t tokens, const char *const *st
     assert_true(engine_take(e, result));
     assert_int_equal(result->id, 7);
     engine_close(e);
+}
+
+static void a_prompt_fits_into_the_context(void **state) {
+    struct gpt g;
+    struct error err;
+    make_model(&g);
+    struct engine *e = engine_new(&g, NULL, 2);
+    struct engine_request r = {.prompt = "a prompt of 20 bytes.", .prompt_length = 20, .tokens = 1, .sampling = {.temperature = 1, .top_p = 1}};
+    assert_error(engine_submit(e, 1, &r, &err), ERR_INVALID, &err, "the prompt has 20 bytes, and the model sees 19 at once");
+    assert_int_equal(engine_active(e), 0);
+    engine_close(e);
+    gpt_release(&g);
 }
 
 static void a_stop_ends_a_text_before_itself(void **state) {
@@ -307,6 +319,7 @@ int main(void) {
         cmocka_unit_test(samples_follow_the_weights),
         cmocka_unit_test(among_the_k_likeliest),
         cmocka_unit_test(a_text_does_not_depend_on_the_batch),
+        cmocka_unit_test(a_prompt_fits_into_the_context),
         cmocka_unit_test(a_stop_ends_a_text_before_itself),
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(prompts_come_from_lines_and_json),
