@@ -129,7 +129,8 @@ expect 2 "has a vocabulary of 280 and no tokenizer.json" "$bin/muster-infer" --c
 expect 0 "checkpoint of step 5 written" train "$work/text" --steps 5 --checkpoint "$work/text-model"
 echo mine >"$work/out"
 printf 'short\n{"prompt": "%0300d"}\n' 0 >"$work/long"
-expect 2 "$work/long:2: the prompt has 300 bytes, and the model sees" "$bin/muster-infer" --checkpoint "$work/text-model" --prompts "$work/long"
+expect 2 "$work/long:2: the prompt has 300 bytes, and the model sees" \
+    "$bin/muster-infer" --checkpoint "$work/text-model" --prompts "$work/long"
 expect 5 "$work/out:1 isn't an answer to request 1 of these" "$bin/muster-infer" --checkpoint "$work/text-model" --prompt x \
     --out "$work/out"
 # shellcheck disable=SC2317

@@ -137,7 +137,8 @@ static void a_prompt_fits_into_the_context(void **state) {
     struct error err;
     make_model(&g);
     struct engine *e = engine_new(&g, NULL, 2);
-    struct engine_request r = {.prompt = "a prompt of 20 bytes.", .prompt_length = 20, .tokens = 1, .sampling = {.temperature = 1, .top_p = 1}};
+    struct engine_request r = {.prompt = "a prompt of 20 bytes.", .prompt_length = 20, .tokens = 1,
+                               .sampling = {.temperature = 1, .top_p = 1}};
     assert_error(engine_submit(e, 1, &r, &err), ERR_INVALID, &err, "the prompt has 20 bytes, and the model sees 19 at once");
     assert_int_equal(engine_active(e), 0);
     engine_close(e);
