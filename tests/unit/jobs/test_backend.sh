@@ -2,26 +2,13 @@
 # --backend: a CUDA that is missing, of another version, or lacks a library is an error that says so, and never a training on the CPU
 # instead. Behind the door of a GPU (fake_backend.c) a training gives the bits of the CPU's, its checkpoints go both ways, ranks sum through
 # host memory, and what fails on one rank ends all. Exit: 0, 1, or 77 where something is missing.
-set -eu
-bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
+. "$(dirname -- "$0")/jobs.sh"
 fake=$bin/../tests/jobs/fake-backend/muster-backend-cuda.so
-for file in "$bin/muster-train" "$fake"; do
-    [ -e "$file" ] || { echo "skipped: $file is not built"; exit 77; }
-done
+need muster-train "$fake"
 
-work=$(mktemp -d /tmp/muster-backend.XXXXXX)
-trap 'rm -rf "$work"' EXIT
-export TMPDIR="$work" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
-unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES OMPI_COMM_WORLD_SIZE PMIX_RANK
 seq 1 4000 >"$work/text"
 mkdir "$work/bin" "$work/lib"
 cp "$bin/muster-train" "$work/bin"   # the libraries are looked for beside the program
-
-fail() {
-    [ ! -e "$work/log" ] || sed 's/^/    /' "$work/log"
-    echo "not ok - $*"
-    exit 1
-}
 
 # shellcheck disable=SC2317  # called by expect
 train() { "$work/bin/muster-train" "$work/text" --layers 2 --channels 48 --heads 3 --context 32 --batch 8 --steps 10 --threads 1 "$@"; }

@@ -1,22 +1,8 @@
 #!/bin/sh
 # muster-infer --images: what a small MLP makes of the test images is what its training said of them, on 1 and 3 ranks the same, and the
 # matrix and the lines agree with it. Exit: 0, 1, or 77 where something is missing.
-set -eu
-bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
-for program in muster-train muster-infer mpirun python3; do
-    [ -x "$bin/$program" ] || command -v "$program" >/dev/null || { echo "skipped: there is no $program"; exit 77; }
-done
-
-work=$(mktemp -d /tmp/muster-classify.XXXXXX)
-trap 'rm -rf "$work"' EXIT
-export TMPDIR="$work" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
-unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES
-
-fail() {
-    echo "not ok - $*"
-    cat "$work/log"
-    exit 1
-}
+. "$(dirname -- "$0")/jobs.sh"
+need muster-train muster-infer mpirun python3
 
 # Images of 8 x 8 pixels whose class is the brightest of 4 quarters; the test images are darker, so that how they are normalised matters.
 mkdir "$work/set"

@@ -2,17 +2,10 @@
 # Twenty steps of small models on the CUDA backend, whose GPU is the fake one (fake_cuda/), against the same on the CPU: the losses in fp32
 # differ by 1e-5 at most, relatively, and in bf16 by 5e-3. MUSTER_CUDA_LIBRARY is another library to try. Exit: 0, 1, or 77 where something
 # is missing.
-set -eu
-bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
+. "$(dirname -- "$0")/jobs.sh"
 library=${MUSTER_CUDA_LIBRARY:-$bin/../tests/jobs/fake-cuda/muster-backend-cuda.so}
-for file in "$bin/muster-train" "$library"; do
-    [ -e "$file" ] || { echo "skipped: $file is not built"; exit 77; }
-done
-
-work=$(mktemp -d /tmp/muster-cuda.XXXXXX)
-trap 'rm -rf "$work"' EXIT
+need muster-train "$library"
 export FAKE_CUDA_OPEN=1
-unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES OMPI_COMM_WORLD_SIZE PMIX_RANK
 mkdir "$work/bin" "$work/lib" "$work/images"
 cp "$bin/muster-train" "$work/bin"   # the library is looked for beside the program
 cp "$library" "$work/lib"

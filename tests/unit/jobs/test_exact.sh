@@ -2,22 +2,10 @@
 # --reduce exact: 1, 2, 3, 4, 6 and 8 ranks give the same bits of all parameters and the same losses after 20 steps; so do 10 steps, a
 # preemption, and the rest on another number of ranks; and kill -9 in the middle, resumed from the last checkpoint. Real mpirun. Exit: 0,
 # 1, or 77 where something is missing.
-set -eu
-bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
-for program in muster-train mpirun; do
-    [ -x "$bin/$program" ] || command -v "$program" >/dev/null || { echo "skipped: there is no $program"; exit 77; }
-done
+. "$(dirname -- "$0")/jobs.sh"
+need muster-train mpirun
 
-work=$(mktemp -d /tmp/muster-exact.XXXXXX)
-trap 'rm -rf "$work"' EXIT
-export TMPDIR="$work" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
-unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES
 seq 1 9000 >"$work/text"
-
-fail() {
-    echo "not ok - $*"
-    exit 1
-}
 
 train() { # RANKS NAME OPTIONS...: 20 steps into $work/NAME, whatever of them is done already
     n=$1 name=$2

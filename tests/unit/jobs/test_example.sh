@@ -1,20 +1,8 @@
 #!/bin/sh
 # docs/examples/generate.c on jobs/infer/engine.h gives the texts that muster-infer gives. Exit: 0, 1, or 77 where something is missing.
-set -eu
-bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
+. "$(dirname -- "$0")/jobs.sh"
 example=$bin/../examples/generate
-for program in "$bin/muster-train" "$bin/muster-infer" "$example"; do
-    [ -x "$program" ] || { echo "skipped: there is no $program"; exit 77; }
-done
-
-work=$(mktemp -d /tmp/muster-example.XXXXXX)
-trap 'rm -rf "$work"' EXIT
-unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES OMPI_COMM_WORLD_SIZE PMIX_RANK
-
-fail() {
-    echo "not ok - $*"
-    exit 1
-}
+need muster-train muster-infer "$example"
 
 yes 'so it goes and it goes on' | head -400 >"$work/text"
 "$bin/muster-train" "$work/text" --layers 1 --channels 32 --context 32 --steps 80 --threads 1 --checkpoint "$work/model" >"$work/log" ||

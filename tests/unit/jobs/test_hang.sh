@@ -1,21 +1,11 @@
 #!/bin/sh
 # A rank that is stopped, or killed, in the middle of a training: the others end with a sentence that says so, and nothing is left behind.
 # Real mpirun. Exit: 0, 1, or 77 where something is missing.
-set -eu
-bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
-command -v mpirun >/dev/null && [ -x "$bin/muster-train" ] || { echo "skipped: there is no mpirun, or no muster-train"; exit 77; }
-
-work=$(mktemp -d /tmp/muster-hang.XXXXXX)
+. "$(dirname -- "$0")/jobs.sh"
+need muster-train mpirun pkill
 trap 'pkill -KILL -f "$work/text" || true; rm -rf "$work"' EXIT
-export TMPDIR="$work" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
-unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES
-seq 1 9000 >"$work/text"
 
-fail() {
-    cat "$work/log"
-    echo "not ok - $*"
-    exit 1
-}
+seq 1 9000 >"$work/text"
 
 ranks() { pgrep -f "^$bin/muster-train $work/text" || true; }
 

@@ -2,28 +2,14 @@
 # The real collective/nccl.c on a fake of the hardware (fake_nccl.c, fake_backend.c): training over it gives the losses of MPI, whether the
 # gradients lie in host memory or in the GPUs'; a rank without a GPU is refused, and a rank that dies is an error of its peer within
 # seconds. Exit: 0, 1, or 77 where there is no CUDA toolkit.
-set -eu
-bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
+. "$(dirname -- "$0")/jobs.sh"
 fake=$bin/../tests/jobs/fake-nccl backend=$bin/../tests/jobs/fake-backend/muster-backend-cuda.so
-for file in "$bin/muster-train" "$bin/../lib/muster-collective-nccl.so" "$fake/libnccl.so.2" "$backend"; do
-    [ -e "$file" ] || { echo "skipped: $file is not built (it needs the CUDA toolkit)"; exit 77; }
-done
-command -v mpirun >/dev/null || { echo "skipped: mpirun is not installed"; exit 77; }
+need muster-train "$bin/../lib/muster-collective-nccl.so" "$fake/libnccl.so.2" "$backend" mpirun
 
-work=$(mktemp -d /tmp/muster-nccl.XXXXXX)
-trap 'rm -rf "$work"' EXIT
-export TMPDIR="$work" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
-unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES
 seq 1 9000 >"$work/text"
 mkdir "$work/bin" "$work/lib"
 cp "$bin/muster-train" "$work/bin"   # the libraries are looked for beside the program
 cp "$bin/../lib/muster-collective-nccl.so" "$backend" "$work/lib"
-
-fail() {
-    sed 's/^/    /' "$work/log"
-    echo "not ok - $*"
-    exit 1
-}
 
 train() { # RANKS NAME BACKEND ENVIRONMENT...
     n=$1 name=$2 where=$3

@@ -1,22 +1,10 @@
 #!/bin/sh
 # The same training on 1, 2, 3 and 4 ranks gives the same losses to rounding, also when it is preempted on 4 ranks and resumed on 2; the
 # same requests on 1, 2 and 3 ranks give the same texts to the byte. Real mpirun. Exit: 0, 1, or 77 where something is missing.
-set -eu
-bin=$(cd "${BIN:-build/bin}" 2>/dev/null && pwd) || { echo "skipped: nothing is built in ${BIN:-build/bin}"; exit 77; }
-for program in muster-train muster-infer mpirun; do
-    [ -x "$bin/$program" ] || command -v "$program" >/dev/null || { echo "skipped: there is no $program"; exit 77; }
-done
+. "$(dirname -- "$0")/jobs.sh"
+need muster-train muster-infer mpirun
 
-work=$(mktemp -d /tmp/muster-ranks.XXXXXX)
-trap 'rm -rf "$work"' EXIT
-export TMPDIR="$work" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
-unset MUSTER_SOCKET RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE CUDA_VISIBLE_DEVICES
 seq 1 9000 >"$work/text"
-
-fail() {
-    echo "not ok - $*"
-    exit 1
-}
 
 ranks() { # N COMMAND...: on N ranks, however few the cores
     n=$1
