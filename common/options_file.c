@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/utf8.h"
 #include "common/yaml_file.h"
 
 struct options_file {
@@ -110,15 +111,22 @@ int options_read_file(const struct option_row *rows, const char *path, void *int
 
 /* ---- writing ---- */
 
+/* What YAML takes in a file only as an escape, or folds as the end of a line. */
+static bool needs_escape(uint32_t point) { return utf8_is_control(point) || point == 0xfeff || point == 0xfffe || point == 0xffff; }
+
 static void write_text(const char *text, FILE *out) {
     putc('"', out);
-    for (; *text; text++)
+    for (size_t length = strlen(text), n; length > 0; text += n, length -= n) {
+        uint32_t point = 0;
+        n = utf8_next(text, length, &point);
         if (*text == '"' || *text == '\\')
             fprintf(out, "\\%c", *text);
-        else if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            fprintf(out, "\\x%02x", (unsigned char)*text);
+        else if (n && needs_escape(point))
+            fprintf(out, "\\u%04" PRIx32, point);
         else
-            putc(*text, out);
+            fwrite(text, 1, n ? n : 1, out);
+        n = n ? n : 1;
+    }
     putc('"', out);
 }
 

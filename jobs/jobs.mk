@@ -79,8 +79,8 @@ include jobs/cuda/cuda.mk
 # the kernels, and no header of x86 where it isn't asked for. tests/unit/jobs/test_cross.sh runs it.
 CROSS_CC      ?= aarch64-linux-gnu-gcc
 CROSS         := build/cross
-CROSS_SOURCES := $(shell grep -LE '^\# *include <(mpi|nccl|cu[a-z_]*)\.h>' jobs/*/*.c) \
-                 $(addprefix common/,arena.c clock.c error.c options.c options_file.c text.c xmalloc.c yaml_file.c)
+CROSS_SOURCES := $(shell grep -LE '^\# *include <(mpi|nccl|cu[a-z_]*)\.h>' $(filter-out jobs/cuda/%,$(wildcard jobs/*/*.c))) \
+                 $(addprefix common/,arena.c clock.c error.c options.c options_file.c text.c utf8.c xmalloc.c yaml_file.c)
 CROSS_FLAGS   := -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 $(HARD) -fno-math-errno -fno-trapping-math -fopenmp -pthread -I. -MMD -MP
 $(CROSS)/%.o: %.c
 	@mkdir -p $(@D)

@@ -110,7 +110,8 @@ static void a_list_is_bounded(void **state) {
 }
 
 static void what_is_written_is_read_back(void **state) {
-    struct args a = {.all = true, .priority = -7, .time_ms = 5000, .memory_mib = 3, .rate = 0.1, .queue = "a \"b\" \\ \n # c: d",
+    struct args a = {.all = true, .priority = -7, .time_ms = 5000, .memory_mib = 3, .rate = 0.1,
+                     .queue = "a \"b\" \\ \n # c: d \xc2\x81\xc2\x85 \xe2\x80\xa8 \xef\xbb\xbf \xc3\xa9",
                      .after = {2, {"null", "[1]"}}, .size = {1, 2}}, b = {0};
     struct error err;
     FILE *file = fopen(path, "w");
