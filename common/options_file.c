@@ -149,13 +149,18 @@ static void write_real(double value, FILE *out) {
     fputs(text, out);
 }
 
+static void write_range(const struct text_range *range, FILE *out) {
+    fprintf(out, "%" PRId64, range->least);
+    if (range->most != range->least)
+        fprintf(out, "..%" PRId64, range->most);
+}
+
 static void write_value(const struct option_row *row, const void *at, FILE *out) {
-    const struct text_range *range = at;
     switch (row->kind) {
     case OPTION_FLAG: fputs(*(const bool *)at ? "true" : "false", out); break;
     case OPTION_INT:
     case OPTION_SIZE: fprintf(out, "%" PRId64, *(const int64_t *)at); break;
-    case OPTION_RANGE: fprintf(out, "%" PRId64 "..%" PRId64, range->least, range->most); break;
+    case OPTION_RANGE: write_range(at, out); break;
     case OPTION_REAL: write_real(*(const double *)at, out); break;
     case OPTION_DURATION: fprintf(out, "%" PRId64 "s", *(const int64_t *)at / 1000); break;
     case OPTION_TEXT: write_text(*(const char *const *)at, out); break;
