@@ -55,7 +55,7 @@ includes_of() {
     includes_of scheduler/cli 9 'common/|scheduler/cli/'
     includes_of scheduler/web 9 'common/|scheduler/web/'
     includes_of worker 9 'common/|worker/'
-    bottom='common/(arena|clock|error|options|options_file|text|version|xmalloc)\.h$'
+    bottom='common/(arena|clock|error|options|options_file|text|utf8|version|xmalloc)\.h$'
     includes_of jobs/kernels 9 "jobs/kernels/|$bottom"
     includes_of jobs/backend 9 "jobs/(backend|kernels)/|$bottom"
     includes_of jobs/model 9 "jobs/(model|backend|kernels)/|$bottom"

@@ -88,19 +88,6 @@ __device__ static void write_rows(T *to, int64_t step, int first, const float (&
         }
 }
 
-/* Over the SIDE threads of a row. */
-__device__ static float row_sum(float x) {
-    for (int step = SIDE / 2; step > 0; step /= 2)
-        x += __shfl_xor_sync(ALL_LANES, x, step);
-    return x;
-}
-
-__device__ static float row_max(float x) {
-    for (int step = SIDE / 2; step > 0; step /= 2)
-        x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, step));
-    return x;
-}
-
 /* ---- forward ---- */
 
 /* The softmax so far of R rows: the largest score, and the sum of exp(score - max). */
@@ -119,13 +106,13 @@ __device__ static void take_scores(struct running<R> *run, float (&mixed)[R][K],
             scores[i][j] = key <= query ? scores[i][j] * scale : -INFINITY;
             max = fmaxf(max, scores[i][j]);
         }
-        max = row_max(max);
+        max = lanes_max<SIDE>(max);
         for (int j = 0; j < R; j++) {
             scores[i][j] = expf(scores[i][j] - max);
             sum += scores[i][j];
         }
         float shrink = expf(run->max[i] - max);
-        run->sum[i] = run->sum[i] * shrink + row_sum(sum);
+        run->sum[i] = run->sum[i] * shrink + lanes_sum<SIDE>(sum);
         run->max[i] = max;
         for (int k = 0; k < K; k++)
             mixed[i][k] *= shrink;

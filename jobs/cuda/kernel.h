@@ -71,17 +71,22 @@ template <int W, typename T> __device__ inline void store(T *to, const float (&f
 /* Whether packs of 4 lie at p; NULL is fine. */
 template <typename T> static inline bool in_fours(const T *p) { return (uintptr_t)p % (4 * sizeof(T)) == 0; }
 
-template <typename S> __device__ inline S warp_sum(S x) {
-    for (int step = WARP / 2; step > 0; step /= 2)
+/* Over each N neighbours of a warp, a power of two. */
+template <int N, typename S> __device__ inline S lanes_sum(S x) {
+    for (int step = N / 2; step > 0; step /= 2)
         x += __shfl_xor_sync(ALL_LANES, x, step);
     return x;
 }
 
-__device__ inline float warp_max(float x) {
-    for (int step = WARP / 2; step > 0; step /= 2)
+template <int N> __device__ inline float lanes_max(float x) {
+    for (int step = N / 2; step > 0; step /= 2)
         x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, step));
     return x;
 }
+
+template <typename S> __device__ inline S warp_sum(S x) { return lanes_sum<WARP>(x); }
+
+__device__ inline float warp_max(float x) { return lanes_max<WARP>(x); }
 
 /* Of all threads of the block, a multiple of WARP. Each once a kernel: nothing waits for of_warp to be read before it is written again. */
 template <typename S> __device__ inline S block_sum(S x) {

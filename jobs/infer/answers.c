@@ -6,23 +6,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/utf8.h"
 #include "common/xmalloc.h"
-#include "jobs/tokens/unicode.h"
 
-static bool is_safe(const uint8_t *p, size_t length) {
-    if (length == 1)
-        return p[0] == '\n' || p[0] == '\t' || (p[0] >= 0x20 && p[0] != 0x7f);
-    return length > 1 && !(p[0] == 0xc2 && p[1] < 0xa0);   /* U+0080..U+009F are controls too */
-}
-
-static void print_text(const uint8_t *text, size_t length, FILE *out) {
+static void print_text(const char *text, size_t length, FILE *out) {
     for (size_t i = 0; i < length;) {
-        size_t n = utf8_length(text + i, length - i);
-        if (is_safe(text + i, n)) {
+        uint32_t point = 0;
+        size_t n = utf8_next(text + i, length - i, &point);
+        if (n && (point == '\n' || point == '\t' || !utf8_is_control(point))) {
             fwrite(text + i, 1, n, out);
             i += n;
         } else {
-            fprintf(out, "\\x%02x", text[i++]);
+            fprintf(out, "\\x%02x", (unsigned char)text[i++]);
         }
     }
 }
@@ -30,8 +25,8 @@ static void print_text(const uint8_t *text, size_t length, FILE *out) {
 void answer_print(const struct requests *r, const struct engine_result *result, FILE *out) {
     const char *prompt = requests_at(r, result->id)->prompt;
     fprintf(out, "--- %zu of %zu ---\n", (size_t)result->id + 1, requests_total(r));
-    print_text((const uint8_t *)prompt, strlen(prompt), out);
-    print_text(result->text, result->length, out);
+    print_text(prompt, strlen(prompt), out);
+    print_text((const char *)result->text, result->length, out);
     fputs("\n\n", out);
 }
 
@@ -40,7 +35,8 @@ static json_t *clean_string(const uint8_t *text, size_t length) {
     char *clean = xmalloc(length * 3 + 1);
     size_t used = 0;
     for (size_t i = 0; i < length;) {
-        size_t n = utf8_length(text + i, length - i);
+        uint32_t point;
+        size_t n = utf8_next((const char *)text + i, length - i, &point);
         memcpy(clean + used, n ? (const char *)text + i : replacement, n ? n : 3);
         used += n ? n : 3;
         i += n ? n : 1;

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/utf8.h"
 #include "common/xmalloc.h"
 #include "jobs/model/checksum.h"
-#include "jobs/tokens/unicode.h"
 #include "jobs/tokens/vocabulary.h"
 
 /* --- bytes as characters --- */
@@ -161,8 +161,8 @@ static int spell(struct reader *r, int id, size_t *used, struct error *err) {
         return 0;
     }
     for (size_t length; left > 0; text += length, left -= length) {
-        length = utf8_length(text, left);   /* not 0: the JSON was read as UTF-8 */
-        uint32_t point = length > 0 ? utf8_read(text, length) : POINTS;
+        uint32_t point = POINTS;
+        length = utf8_next((const char *)text, left, &point);   /* not 0: the JSON was read as UTF-8 */
         if (point >= POINTS || r->byte_of[point] < 0)
             return error_set(err, ERR_INVALID, "token %d has the character U+%04X, which stands for no byte", id, point);
         r->t->bytes[(*used)++] = (uint8_t)r->byte_of[point];

@@ -3,30 +3,13 @@
 
 #include <stdbool.h>
 
+#include "common/utf8.h"
+
 struct unicode_range {
     uint32_t first, last;
 };
 
 #include "jobs/tokens/unicode_ranges.h"
-
-size_t utf8_length(const uint8_t *p, size_t left) {
-    size_t length = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-    if (length == 0 || length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0) || (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90))
-        return 0;
-    return length;
-}
-
-uint32_t utf8_read(const uint8_t *p, size_t length) {
-    uint32_t point = length == 1 ? p[0] : p[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++)
-        point = point << 6 | (p[i] & 0x3f);
-    return point;
-}
 
 static bool is_in(const struct unicode_range *ranges, size_t count, uint32_t point) {
     size_t low = 0;
@@ -63,9 +46,10 @@ enum unicode_kind unicode_kind_of(uint32_t point) {
 }
 
 enum unicode_kind unicode_at(const uint8_t *p, size_t left, size_t *length) {
-    *length = utf8_length(p, left);
+    uint32_t point;
+    *length = utf8_next((const char *)p, left, &point);
     if (*length > 0)
-        return unicode_kind_of(utf8_read(p, *length));
+        return unicode_kind_of(point);
     *length = 1;
     return UNICODE_OTHER;
 }

@@ -6,7 +6,7 @@
 
 #include "common/xmalloc.h"
 
-enum { STRETCH = 1 << 24 };   /* parameters that are exchanged at a time */
+enum { STRETCH = 1 << 20 };   /* parameters that are exchanged at a time */
 
 static bool is_sharded(const struct trainer *t) { return t->settings->shard_optimizer && t->group->size > 1; }
 

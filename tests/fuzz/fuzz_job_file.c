@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/job_spec.h"
 #include "common/message.h"
+#include "tests/fuzz/scratch_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,22 +23,10 @@ static void check_submittable(struct job_spec *spec, struct arena *arena) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static char path[64];
-    static FILE *f;
+    const char *path = scratch_with(data, size);
     struct arena arena = {0};
     struct job_spec spec;
     struct error err = {0};
-    if (!f) {
-        snprintf(path, sizeof path, "/tmp/muster-fuzz.XXXXXX");
-        int fd = mkstemp(path);
-        f = fd < 0 ? NULL : fdopen(fd, "w");
-        if (!f)
-            abort();
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    }
-    rewind(f);
-    if (ftruncate(fileno(f), 0) || fwrite(data, 1, size, f) != size || fflush(f))
-        abort();
     job_spec_init(&spec);
     int rc = job_file_read(path, &spec, &arena, &err);
     if (!rc)

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/options_file.h"
+#include "tests/fuzz/scratch_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,25 +30,6 @@ static const struct option_row rows[] = {
     {"help", 'h', OPTION_FLAG, 0, NULL, "", .not_in_file = true},
     {0}};
 
-static char path[64];
-
-static FILE *open_path(void) {
-    static FILE *f;
-    if (!f) {
-        snprintf(path, sizeof path, "/tmp/muster-fuzz.XXXXXX");
-        int fd = mkstemp(path);
-        f = fd < 0 ? NULL : fdopen(fd, "w");
-        if (!f)
-            abort();
-        unlink(path);
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    }
-    rewind(f);
-    if (ftruncate(fileno(f), 0))
-        abort();
-    return f;
-}
-
 static void check_same(const struct args *a, const struct args *b) {
     assert(a->flag == b->flag && a->number == b->number && a->time_ms / 1000 == b->time_ms / 1000 && a->memory_mib == b->memory_mib);
     assert(a->real == b->real && a->range.least == b->range.least && a->range.most == b->range.most);
@@ -62,13 +43,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct arena arena = {0};
     struct args got = {.range = {1, 2}}, again = {0};
     struct error err = {0};
-    FILE *f = open_path();
-    if (fwrite(data, 1, size, f) != size || fflush(f))
-        abort();
+    const char *path = scratch_with(data, size);
     if (options_read_file(rows, path, &got, &arena, &err)) {
         assert(!strncmp(err.text, path, strlen(path)) && err.text[strlen(path)] == ':');
     } else {
-        f = open_path();
+        FILE *f = scratch_file();
         options_write_file(rows, &got, f);
         if (fflush(f))
             abort();

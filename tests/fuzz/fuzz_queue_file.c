@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/message.h"
 #include "common/queue_file.h"
+#include "tests/fuzz/scratch_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,23 +26,10 @@ static void check_sendable(const struct rows *specs, struct arena *arena) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static char path[64];
-    static FILE *f;
+    const char *path = scratch_with(data, size);
     struct arena arena = {0};
     struct rows specs;
     struct error err = {0};
-    if (!f) {
-        snprintf(path, sizeof path, "/tmp/muster-fuzz.XXXXXX");
-        int fd = mkstemp(path);
-        f = fd < 0 ? NULL : fdopen(fd, "w");
-        if (!f)
-            abort();
-        unlink(path);
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    }
-    rewind(f);
-    if (ftruncate(fileno(f), 0) || fwrite(data, 1, size, f) != size || fflush(f))
-        abort();
     if (!queue_file_read(path, &specs, &arena, &err))
         check_sendable(&specs, &arena);
     else

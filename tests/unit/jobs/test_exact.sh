@@ -46,6 +46,23 @@ same threads "3 ranks of 2 threads"
 train 3 slices --shard-optimizer || fail "$(cat "$work/slices.log")"
 same slices "3 ranks with a slice of the optimiser each"
 
+# A model of several stretches, of which ranks have parts, all, or nothing.
+wide() { # RANKS NAME OPTIONS...
+    n=$1 name=$2
+    shift 2
+    mpirun --oversubscribe --bind-to none -np "$n" "$bin/muster-train" "$work/text" --layers 2 --channels 384 --heads 3 --context 33 \
+        --batch 4 --steps 3 --reduce exact --shards 4 --threads 1 --checkpoint "$work/$name" --checkpoint-every 2 "$@" >"$work/log" 2>&1 ||
+        fail "a wide model on $n ranks"
+    (cd "$work/$name/step-00000003" && sha256sum model.safetensors optimizer.safetensors)
+}
+wide 1 wide >"$work/a"
+wide 4 wide4 --shard-optimizer >"$work/b"
+rm -r "$work/wide4/step-00000003"
+wide 3 wide4 --shard-optimizer >"$work/c"
+cmp -s "$work/a" "$work/b" || fail "slices of a wide model on 4 ranks: other parameters than on one"
+cmp -s "$work/a" "$work/c" || fail "slices of a wide model, resumed on 3 ranks: other parameters than on one"
+echo "ok - slices of a wide model, resumed on another number of ranks"
+
 # Preempted somewhere on 4 ranks with a slice of the optimiser each, by a signal that mpirun passes on; then on 3, each with all of it.
 train 4 preempted --shard-optimizer &
 pid=$!
