@@ -1,6 +1,8 @@
 #include "jobs/backend/peak.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "common/clock.h"
@@ -32,9 +34,36 @@ static double thread_flops(void) {
     return 2e6 * SIDE * SIDE * SIDE / (double)(least_us > 0 ? least_us : 1);
 }
 
-double peak_flops(void) {
+static double measure_threads(void) {
     double sum = 0;
 #pragma omp parallel reduction(+ : sum)
     sum += thread_flops();
     return sum;
+}
+
+/* NVIDIA's data sheets. The first whose name is part of the device's counts. */
+static const struct gpu_peak gpus[] = {
+    {"GH200", 989e12, 67e12, 4.00e12},
+    {"H200 NVL", 835e12, 60e12, 4.80e12},
+    {"H200", 989e12, 67e12, 4.80e12},
+    {"H100 NVL", 835e12, 60e12, 3.90e12},
+    {"H100 PCIe", 756e12, 51e12, 2.00e12},
+    {"H100", 989e12, 67e12, 3.35e12},
+    {"A100-SXM4-80GB", 312e12, 19.5e12, 2.04e12},
+    {"A100 80GB", 312e12, 19.5e12, 1.94e12},
+    {"A100", 312e12, 19.5e12, 1.56e12},
+};
+
+const struct gpu_peak *gpu_peak_of(const char *device) {
+    for (size_t i = 0; i < sizeof gpus / sizeof *gpus; i++)
+        if (strstr(device, gpus[i].name))
+            return &gpus[i];
+    return NULL;
+}
+
+double peak_flops(const struct backend *b) {
+    if (b->kind == BACKEND_CPU)
+        return measure_threads();
+    const struct gpu_peak *g = gpu_peak_of(b->device);
+    return !g ? NAN : b->precision == BACKEND_BF16 ? g->bf16 : g->fp32;
 }

@@ -68,9 +68,9 @@ static void allocate(struct trainer *t) {
 
 /* The ranks measure at the same time: those of a node share its memory and its clock. */
 static int measure_peak(struct trainer *t, struct error *err) {
-    int64_t wanted = t->backend->kind == BACKEND_CPU && (t->settings->metrics || t->harness->path);
+    int64_t wanted = t->settings->metrics || t->harness->path;
     int rc = collective_max(t->group, &wanted, 1, err);
-    t->peak_flops = rc == 0 && wanted ? peak_flops() : 0;
+    t->peak_flops = rc == 0 && wanted ? peak_flops(t->backend) : 0;
     return rc == 0 ? collective_sum(t->group, &t->peak_flops, 1, err) : rc;
 }
 

@@ -41,7 +41,7 @@ struct trainer {
     double save_stall_ms, stall_ms;          /* that the training stood still for it; for any, since the last line of metrics */
 
     FILE *metrics;                           /* rank 0, or NULL */
-    double peak_flops;                       /* of all ranks together; 0 where nobody is told a share of it */
+    double peak_flops;                       /* of all ranks together; 0 where nobody is told a share of it, NAN where it isn't known */
     double step_ms;                          /* smoothed, for the estimate of the end */
     bool yielded;
 };

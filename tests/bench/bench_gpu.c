@@ -12,6 +12,7 @@
 
 #include "common/xmalloc.h"
 #include "jobs/backend/backend.h"
+#include "jobs/backend/peak.h"
 #include "jobs/model/gpt.h"
 #include "jobs/model/random.h"
 #include "tests/bench/bench_numbers.h"
@@ -21,12 +22,7 @@ enum { REPETITIONS = 9, WARM_UP = 3 };
 static struct backend backend;
 static const struct backend_operations *gpu;
 
-/* The first whose name is part of the GPU's. */
-static const struct gpu_limits { const char *name; double tflops, gb_per_s; } known[] = {
-    {"H200", 989, 4800}, {"H100 PCIe", 756, 2000}, {"H100", 989, 3350}, {"A100-SXM4-80GB", 312, 2039}, {"A100 80GB", 312, 1935},
-    {"A100", 312, 1555},
-};
-static const struct gpu_limits *limits;
+static const struct gpu_peak *limits;   /* NULL: not in the table */
 
 static double now_s(void) {
     struct timespec t;
@@ -95,7 +91,7 @@ static double measure_product(int N, int side) {
     double tflops = 2e-12 * N * side * side / seconds_of(multiply, &p, 10);
     numbers_print("limit_product_tflops", tflops, "Tflop/s");
     if (limits)
-        numbers_print("limit_product_share", tflops / limits->tflops, "of the data sheet");
+        numbers_print("limit_product_share", 1e12 * tflops / limits->bf16, "of the data sheet");
     gpu->release(p.in);
     gpu->release(p.out);
     gpu->release(p.wte);
@@ -125,7 +121,7 @@ static void print_attention(const char *run, const char *way, double s, double p
     print_of(metric, "us", 1e6 * s, "us");
     print_of(metric, "tflops", 1e-12 * flops / s, "Tflop/s");
     if (limits)
-        print_of(metric, "share", fmax(flops / limits->tflops * 1e-12, bytes / limits->gb_per_s * 1e-9) / s, "of the roofline");
+        print_of(metric, "share", fmax(flops / limits->bf16, bytes / limits->bytes_per_s) / s, "of the roofline");
 }
 
 static void measure_attention(const char *run, int B, int T, int C, int H) {
@@ -213,12 +209,12 @@ static void measure_training(const char *run, const struct gpt_config *config, i
     print_of(run, "tok_s", tokens / s, "tokens/s");
     print_of(run, "tflops", tflops, "Tflop/s");
     if (limits)
-        print_of(run, "mfu", tflops / limits->tflops, "of the data sheet");
+        print_of(run, "mfu", 1e12 * tflops / limits->bf16, "of the data sheet");
     print_of(run, "share", tflops / product_tflops, "of limit_product");
     print_of(run, "optimiser_ms", 1e3 * optimiser_s, "ms");
     /* AdamW reads weights, moments and gradients and writes the first three; the norm reads the gradients. */
     if (limits)
-        print_of(run, "optimiser_share", 32e-9 * (double)t.g.count / limits->gb_per_s / optimiser_s, "of the memory's bandwidth");
+        print_of(run, "optimiser_share", 32 * (double)t.g.count / limits->bytes_per_s / optimiser_s, "of the memory's bandwidth");
     trial_release(&t);
 }
 
@@ -230,8 +226,7 @@ int main(int argc, char **argv) {
         return 77;
     }
     gpu = backend.operations;
-    for (size_t i = 0; i < sizeof known / sizeof *known && !limits; i++)
-        limits = strstr(backend.device, known[i].name) ? &known[i] : NULL;
+    limits = gpu_peak_of(backend.device);
     printf("# %s, bf16%s\n", backend.device, limits ? "" : ": its limits are not in the table");
     if (small) {
         measure_attention("attention", 1, 20, 32, 2);

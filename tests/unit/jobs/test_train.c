@@ -149,11 +149,22 @@ static void metrics_are_cut_at_the_resumed_step(void **state) {
 static void the_peak_is_a_plausible_one(void **state) {
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
-    double peak = peak_flops();
+    double peak = peak_flops(&backend_cpu);
     assert_true(peak > 5e7 && peak < 1e13);
     omp_set_num_threads(8);
-    assert_true(peak_flops() > 1.5 * peak);
+    assert_true(peak_flops(&backend_cpu) > 1.5 * peak);
     omp_set_num_threads(threads);
+}
+
+static void a_gpus_peak_is_that_of_its_data_sheet(void **state) {
+    struct backend b = {.kind = BACKEND_CUDA, .precision = BACKEND_BF16, .device = "NVIDIA H100 80GB HBM3"};
+    assert_true(peak_flops(&b) == 989e12);
+    b.precision = BACKEND_FP32;
+    assert_true(peak_flops(&b) == 67e12);
+    assert_true(gpu_peak_of("NVIDIA H100 PCIe")->bf16 == 756e12);
+    assert_true(gpu_peak_of("NVIDIA A100-SXM4-40GB")->bytes_per_s == 1.56e12);
+    b.device = "NVIDIA GeForce GTX 970";
+    assert_true(isnan(peak_flops(&b)));
 }
 
 static int parse(struct error *err, const char *a, const char *b) {
@@ -186,6 +197,7 @@ int main(void) {
         TEST(the_bigram_finds_what_is_there),
         TEST(metrics_are_cut_at_the_resumed_step),
         cmocka_unit_test(the_peak_is_a_plausible_one),
+        cmocka_unit_test(a_gpus_peak_is_that_of_its_data_sheet),
         cmocka_unit_test(settings_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
