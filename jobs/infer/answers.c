@@ -53,6 +53,7 @@ int answer_write_json(const struct requests *r, const struct engine_result *resu
     json_object_set_new(row, "text", clean_string(result->text, result->length));
     json_object_set_new(row, "tokens", json_integer(result->tokens));
     json_object_set_new(row, "finish", json_string(result->finish == ENGINE_STOP ? "stop" : "length"));
+    json_object_set_new(row, "request_crc32", json_integer(requests_checksum(r, result->id)));
     char *line = json_dumps(row, JSON_COMPACT | JSON_PRESERVE_ORDER);
     int rc = fprintf(out, "%s\n", line) > 0 && fflush(out) == 0 ? 0 : error_set_errno(err, ERR_IO, "writing the answers");
     free(line);
@@ -65,11 +66,12 @@ static int check_answer(const struct requests *r, size_t request, const char *li
     bool is = request < requests_total(r) && json_is_string(json_object_get(row, "text")) &&
               json_equal(json_object_get(row, "id"), requests_at(r, request)->id) &&
               json_integer_value(json_object_get(row, "sample")) == (json_int_t)(request % r->samples);
+    bool same = is && json_integer_value(json_object_get(row, "request_crc32")) == (json_int_t)requests_checksum(r, request);
     json_decref(row);
-    return is ? 0
-              : error_set(err, ERR_CONFLICT,
-                          "%s:%zu isn't an answer to request %zu of these: remove the file, or name another by --out", path, request + 1,
-                          request + 1);
+    return same ? 0
+                : error_set(err, ERR_CONFLICT,
+                            "%s:%zu isn't an answer to request %zu of these%s: remove the file, or name another by --out", path,
+                            request + 1, request + 1, is ? ", but to another prompt, other settings or another model" : "");
 }
 
 int answers_open(const struct requests *r, const char *path, FILE **out, size_t *done, struct error *err) {

@@ -98,8 +98,8 @@ int engine_open(struct engine **e, const char *checkpoint, int batch, struct err
     if (batch < 1 || batch > ENGINE_BATCH_MAX)
         return error_set(err, ERR_INVALID, "batch must be 1..%d, not %d", ENGINE_BATCH_MAX, batch);
     struct engine *opened = create(batch);
-    int64_t step;
-    int rc = load_model(&opened->model, &opened->own_tokenizer, checkpoint, &step, err);
+    struct checkpoint_state trained;
+    int rc = load_model(&opened->model, &opened->own_tokenizer, checkpoint, &trained, err);
     if (rc == 0 && opened->model.config.kind != MODEL_GPT)
         rc = error_set(err, ERR_INVALID, "%s is of a model that classifies images; text comes from a GPT", checkpoint);
     if (rc < 0) {

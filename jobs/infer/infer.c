@@ -13,6 +13,7 @@
 #include "jobs/infer/classify.h"
 #include "jobs/infer/deal.h"
 #include "jobs/infer/load.h"
+#include "jobs/model/checksum.h"
 
 enum { TOLD_EVERY_MS = 100 };
 
@@ -23,6 +24,7 @@ struct inference {
     struct requests requests;
     struct model model;
     struct tokenizer *tokenizer;      /* NULL: tokens are bytes */
+    struct checkpoint_state trained;  /* rank 0's */
 
     /* Rank 0: */
     FILE *out;                        /* or NULL */
@@ -33,8 +35,8 @@ struct inference {
     int64_t begin_us, told_us;
 };
 
-static int load(struct inference *i, int64_t *step, struct error *err) {
-    int rc = load_model(&i->model, &i->tokenizer, i->settings->checkpoint, step, err);
+static int load(struct inference *i, struct error *err) {
+    int rc = load_model(&i->model, &i->tokenizer, i->settings->checkpoint, &i->trained, err);
     bool text = i->model.config.kind == MODEL_GPT;
     if (rc == 0 && text == (i->settings->images != NULL))
         rc = error_set(err, ERR_INVALID, text ? "%s is of a model of text: continue texts with --prompt or --prompts"
@@ -61,8 +63,8 @@ static int share_tokenizer(struct inference *i, struct error *err) {
 }
 
 /* Rank 0 reads the checkpoint. */
-static int share_model(struct inference *i, int64_t *step, struct error *err) {
-    int rc = collective_agree(i->group, i->group->rank == 0 ? load(i, step, err) : 0, err);
+static int share_model(struct inference *i, struct error *err) {
+    int rc = collective_agree(i->group, i->group->rank == 0 ? load(i, err) : 0, err);
     struct model_config config = i->model.config;
     if (rc == 0)
         rc = collective_broadcast(i->group, &config, sizeof config, 0, err);
@@ -85,6 +87,7 @@ static int64_t tokens_asked(const struct inference *i, size_t first, size_t last
 /* Rank 0. */
 static int prepare(struct inference *i, struct error *err) {
     size_t total = requests_total(&i->requests);
+    i->requests.model = checksum_add(i->trained.weights_checksum, &i->trained.tokenizer_checksum, sizeof i->trained.tokenizer_checksum);
     int rc = requests_check(&i->requests, i->settings->prompts, &i->model.gpt, i->tokenizer, err);
     if (rc == 0 && i->settings->out)
         rc = answers_open(&i->requests, i->settings->out, &i->out, &i->begun_at, err);
@@ -172,12 +175,11 @@ static int continue_texts(struct inference *i, struct error *err) {
 
 int infer_run(const struct infer_settings *s, struct harness *h, struct collective *group, struct error *err) {
     struct inference i = {.settings = s, .harness = h, .group = group};
-    int64_t step = 0;
     int rc = collective_agree(group, requests_load(&i.requests, s, err), err);
     if (rc == 0)
-        rc = share_model(&i, &step, err);
+        rc = share_model(&i, err);
     if (rc == 0 && group->rank == 0)
-        printf("model of %" PRId64 " parameters, trained for %" PRId64 " steps\n\n", i.model.count, step);
+        printf("model of %" PRId64 " parameters, trained for %" PRId64 " steps\n\n", i.model.count, i.trained.step);
     if (rc == 0)
         rc = s->images ? classify_run(s, &i.model, group, err) : continue_texts(&i, err);
     release(&i);

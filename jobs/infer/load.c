@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "common/xmalloc.h"
-#include "jobs/model/checkpoint.h"
 
 static int load_tokenizer(struct tokenizer **t, const struct model_config *config, const char *path, bool has, struct error *err) {
     int vocabulary = config->kind == MODEL_GPT ? config->gpt.vocabulary : GPT_BYTES;
@@ -38,20 +37,17 @@ static int load(struct model *m, struct tokenizer **tokenizer, const char *path,
     return rc;
 }
 
-int load_model(struct model *m, struct tokenizer **tokenizer, const char *folder, int64_t *step, struct error *err) {
+int load_model(struct model *m, struct tokenizer **tokenizer, const char *folder, struct checkpoint_state *trained, struct error *err) {
     char *path = NULL;
-    struct checkpoint_state state;
     struct model_config config;
-    int rc = checkpoint_find(folder, &path, &state, &config, err);
+    int rc = checkpoint_find(folder, &path, trained, &config, err);
     *tokenizer = NULL;
     if (rc == 0 && !path)
         return error_set(err, ERR_NOT_FOUND, "there is no checkpoint in %s: train first, with muster-train --checkpoint %s", folder,
                          folder);
     if (rc == 0)
-        rc = load(m, tokenizer, path, &config, state.has_tokenizer, err);
-    if (rc == 0)
-        *step = state.step;
-    else
+        rc = load(m, tokenizer, path, &config, trained->has_tokenizer, err);
+    if (rc < 0)
         *tokenizer = NULL;
     free(path);
     return rc;

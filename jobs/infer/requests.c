@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/xmalloc.h"
+#include "jobs/model/checksum.h"
 
 static struct request *add(struct requests *r, size_t *capacity, const struct infer_settings *s, const char *prompt) {
     r->prompts = xgrow(r->prompts, capacity, r->count + 1, sizeof *r->prompts);
@@ -186,4 +187,16 @@ struct engine_request requests_engine(const struct requests *r, size_t request) 
     e.stops = (const char *const *)of->stops;
     e.stop_count = of->stop_count;
     return e;
+}
+
+uint32_t requests_checksum(const struct requests *r, size_t request) {
+    struct engine_request e = requests_engine(r, request);
+    char settings[160];
+    int n = snprintf(settings, sizeof settings, "%lld %a %d %a %llu", (long long)e.tokens, e.sampling.temperature, e.sampling.top_k,
+                     e.sampling.top_p, (unsigned long long)e.sampling.seed);
+    uint32_t sum = checksum_add(r->model, settings, (size_t)n + 1);
+    sum = checksum_add(sum, e.prompt, e.prompt_length + 1);
+    for (size_t i = 0; i < e.stop_count; i++)
+        sum = checksum_add(sum, e.stops[i], strlen(e.stops[i]) + 1);
+    return sum;
 }

@@ -25,6 +25,7 @@ struct requests {
     struct request *prompts;
     size_t count;      /* of prompts */
     size_t samples;    /* of each: request i is sample i % samples of prompt i / samples */
+    uint32_t model;    /* a checksum of the model that is asked */
 };
 
 /* From --prompt, then from --prompts; without either, one empty prompt. A line of the file is a prompt as it stands, or an object:
@@ -38,5 +39,7 @@ size_t requests_total(const struct requests *r);
 const struct request *requests_at(const struct requests *r, size_t request);
 /* Borrowed: valid as long as the requests. A sample's seed is its prompt's plus the sample's number. */
 struct engine_request requests_engine(const struct requests *r, size_t request);
+/* Of all that the text depends on: the prompt, its settings, and the model. */
+uint32_t requests_checksum(const struct requests *r, size_t request);
 
 #endif

@@ -294,9 +294,10 @@ static int parse_manifest(const char *folder, json_t *manifest, struct checkpoin
         return error_set(err, ERR_IO, "%s/%s has format %d; this program reads %d", folder, manifest_file, format, FORMAT_VERSION);
     *state = (struct checkpoint_state){.step = step, .seed = (uint64_t)seed, .batch = batch, .data_checksum = (uint32_t)data,
                                        .shards = shards};
-    const json_t *tokenizer = json_object_get(*files, tokenizer_file);
+    const json_t *tokenizer = json_object_get(*files, tokenizer_file), *weights = json_object_get(*files, weights_file);
     state->has_tokenizer = tokenizer != NULL;
     state->tokenizer_checksum = (uint32_t)json_integer_value(json_object_get(tokenizer, "crc32"));
+    state->weights_checksum = (uint32_t)json_integer_value(json_object_get(weights, "crc32"));
     snprintf(state->arithmetic, sizeof state->arithmetic, "%s", arithmetic);
     return 0;
 }

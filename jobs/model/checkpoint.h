@@ -31,6 +31,7 @@ struct checkpoint_state {
     size_t tokenizer_size;
     bool has_tokenizer;      /* of one that was found: whether, and its CRC-32 */
     uint32_t tokenizer_checksum;
+    uint32_t weights_checksum;   /* of one that was found: its model.safetensors' */
     char arithmetic[48]; /* what computed it: with shards the bits depend on nothing else. "" in checkpoints from before there was that */
 };
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "common/xmalloc.h"
 #include "jobs/infer/answers.h"
 #include "jobs/infer/engine.h"
 #include "jobs/infer/requests.h"
@@ -277,17 +278,18 @@ static void answers_cannot_drive_a_terminal(void **state) {
 
 static void json_answers_are_valid_utf8(void **state) {
     char *out = written(1, "a\xff\xc3\xa9\xed\xa0\x80", 7);
-    assert_string_equal(out, "{\"id\":0,\"sample\":1,\"text\":\"a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\","
-                             "\"tokens\":5,\"finish\":\"stop\"}\n");
+    static const char start[] = "{\"id\":0,\"sample\":1,\"text\":\"a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\","
+                                "\"tokens\":5,\"finish\":\"stop\",\"request_crc32\":";
+    assert_memory_equal(out, start, strlen(start));
     free(out);
 }
 
-static int reopen(const char *path, const char *text, size_t *done, struct error *err) {
+static int reopen(const char *path, const struct infer_settings *settings, const char *text, size_t *done, struct error *err) {
     struct requests r;
     FILE *out = fopen(path, "w");
     fputs(text, out);
     fclose(out);
-    assert_ok(requests_load(&r, &three, err), err);
+    assert_ok(requests_load(&r, settings, err), err);
     int rc = answers_open(&r, path, &out, done, err);
     if (rc == 0) {
         fputs("next\n", out);
@@ -298,20 +300,54 @@ static int reopen(const char *path, const char *text, size_t *done, struct error
 }
 
 static void whole_answers_are_kept(void **state) {
-    char path[] = "/tmp/muster-answers-XXXXXX", text[100] = "";
+    char path[] = "/tmp/muster-answers-XXXXXX", text[200] = "", *second = written(1, "a", 1), *first, *cut;
     size_t done;
     struct error err;
+    struct requests r;
     close(mkstemp(path));
-    assert_ok(reopen(path, "{\"id\":0,\"sample\":0,\"text\":\"a\"}\n{\"id\":0,\"sample\":1,\"te", &done, &err), &err);
+    assert_ok(requests_load(&r, &three, &err), &err);
+    first = xasprintf("{\"id\":0,\"sample\":0,\"text\":\"a\",\"request_crc32\":%u}\n", requests_checksum(&r, 0));
+    requests_release(&r);
+    cut = xasprintf("%s%.20s", first, second);
+    assert_ok(reopen(path, &three, cut, &done, &err), &err);
     assert_int_equal(done, 1);
     FILE *file = fopen(path, "r");
     assert_true(fread(text, 1, sizeof text - 1, file) > 0);
     fclose(file);
-    assert_string_equal(text, "{\"id\":0,\"sample\":0,\"text\":\"a\"}\nnext\n");
-    assert_error(reopen(path, "{\"id\":0,\"sample\":1,\"text\":\"a\"}\n", &done, &err), ERR_CONFLICT, &err,
-                 ":1 isn't an answer to request 1");
-    assert_error(reopen(path, "notes of mine\n", &done, &err), ERR_CONFLICT, &err, "remove the file, or name another");
+    assert_memory_equal(text, first, strlen(first));
+    assert_string_equal(text + strlen(first), "next\n");
+    assert_error(reopen(path, &three, second, &done, &err), ERR_CONFLICT, &err, ":1 isn't an answer to request 1 of these: remove");
+    assert_error(reopen(path, &three, "notes of mine\n", &done, &err), ERR_CONFLICT, &err, "remove the file, or name another");
+
+    struct infer_settings other = three;
+    other.sampling.temperature = 0.5f;
+    assert_error(reopen(path, &other, first, &done, &err), ERR_CONFLICT, &err, "but to another prompt, other settings or another model");
+    free(first);
+    free(second);
+    free(cut);
     unlink(path);
+}
+
+static void a_checksum_tells_what_was_asked(void **state) {
+    struct request is = {.prompt = "p", .tokens = 5, .stops = {"a", "b"}, .stop_count = 2};
+    struct requests r = {.prompts = &is, .count = 1, .samples = 2, .model = 7};
+    uint32_t sum = requests_checksum(&r, 0);
+    assert_int_equal(requests_checksum(&r, 0), sum);
+    assert_int_not_equal(requests_checksum(&r, 1), sum);   /* another seed */
+    struct request others[] = {is, is, is, is, is, is};
+    others[0].prompt = "q";
+    others[1].tokens = 6;
+    others[2].sampling.top_k = 1;
+    others[3].sampling.top_p = 0.5f;
+    others[4].stops[1] = "c";
+    others[5].stops[0] = "ab", others[5].stop_count = 1;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        r.prompts = &others[i];
+        assert_int_not_equal(requests_checksum(&r, 0), sum);
+    }
+    r.prompts = &is;
+    r.model = 8;
+    assert_int_not_equal(requests_checksum(&r, 0), sum);
 }
 
 int main(void) {
@@ -328,6 +364,7 @@ int main(void) {
         cmocka_unit_test(answers_cannot_drive_a_terminal),
         cmocka_unit_test(json_answers_are_valid_utf8),
         cmocka_unit_test(whole_answers_are_kept),
+        cmocka_unit_test(a_checksum_tells_what_was_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
