@@ -67,7 +67,7 @@ train --backend cuda --checkpoint "$work/cuda" >"$work/log" 2>&1 || fail "traini
 grep -q "on 1 rank (local), cuda: Fake GPU, fp32; " "$work/log" || fail "the device isn't told"
 grep 'held-out' "$work/log" | cmp -s - "$work/held" || fail "another held-out loss than on the CPU"
 same cpu cuda 10 "the parameters of the CPU"
-grep -q '"arithmetic": "cuda, fp32"' "$work/cuda/step-00000010/manifest.json" || fail "the manifest doesn't tell of cuda"
+grep -q '"arithmetic": "cuda, fp32: Fake GPU"' "$work/cuda/step-00000010/manifest.json" || fail "the manifest doesn't tell of cuda"
 grep -q '"arithmetic": ".* kernels, .*"' "$work/cpu/step-00000010/manifest.json" || fail "the manifest doesn't tell of the kernels"
 train --backend cpu --steps 20 --checkpoint "$work/cuda" >"$work/log" 2>&1 || fail "going on on the CPU"
 train --backend cuda --steps 20 --checkpoint "$work/cpu" >"$work/log" 2>&1 || fail "going on on a GPU"
