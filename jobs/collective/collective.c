@@ -116,6 +116,15 @@ int collective_gather_slices(struct collective *c, float *values, const int64_t 
     return control_is_mpi ? noted(c, mpi_gather_slices(values, slices, err)) : 0;
 }
 
+int collective_gpu_all_to_all(struct collective *c, const float *out, const int64_t *sends, float *in, const int64_t *receives,
+                              struct error *err) {
+    return noted(c, c->way->all_to_all(c->state, out, sends, in, receives, err));
+}
+
+int collective_gpu_gather_slices(struct collective *c, float *values, const int64_t *slices, struct error *err) {
+    return noted(c, c->way->gather_slices(c->state, values, slices, err));
+}
+
 int collective_sum(struct collective *c, double *values, int count, struct error *err) {
     return control_is_mpi ? noted(c, mpi_sum(values, count, err)) : 0;
 }
