@@ -1,5 +1,5 @@
 /* What the ranks of a job do together. One header, three ways: local (one process), mpi (host memory over MPI), nccl (over NVLink or
- * InfiniBand, with MPI to bring the ranks together).
+ * InfiniBand; MPI, or TCP by torchrun's variables, brings the ranks together).
  *
  * Every rank makes the same calls in the same order. Results are the same bits on every rank. A call that fails for another reason than
  * a disagreement (collective_agree) marks the group as broken: then end the program with collective_abort, which ends the others too.
@@ -22,7 +22,7 @@ enum collective_kind {
 
 struct collective;
 
-/* How gradients are summed. Small things go through the control group (MPI or nothing), whatever the way. */
+/* How gradients are summed. Small things go through the control group (MPI, TCP or nothing), whatever the way. */
 struct collective_way {
     const char *name;
     bool on_gpu;   /* the values lie in the GPU's memory, and whatever computes there does so on its default stream */

@@ -5,8 +5,8 @@
 # other.
 #
 # Here on fakes (fake_nccl.c, fake_cuda/), with 4 and 8 ranks too. By `make test-gpu` MUSTER_CUDA_LIBRARY is the real one, and the models
-# are larger; where the machine has more GPUs, ranks have one each, too. Without mpirun there is one rank. Exit: 0, 1, or 77 where something
-# is missing.
+# are larger; where the machine has more GPUs, ranks have one each, too. Ranks are started as --launcher direct
+# does it, and some by mpirun. Exit: 0, 1, or 77 where something is missing.
 # timeout: 900
 . "$(dirname -- "$0")/jobs.sh"
 nccl=$bin/../lib/muster-collective-nccl.so
@@ -33,7 +33,7 @@ seq 1 "$text" >"$work/text"
 # NCCL refuses a GPU to two ranks of one host: so each says that it is on another.
 cat >"$work/rank" <<'END'
 #!/bin/sh
-rank=${OMPI_COMM_WORLD_RANK:-0}
+rank=${OMPI_COMM_WORLD_RANK:-${RANK:-0}}
 echo $$ >"$PIDS/pid.$rank"
 [ -z "${MUSTER_SHARE_GPU:-}" ] || export NCCL_HOSTID="rank-$rank" NCCL_P2P_DISABLE=1
 exec "$@"
@@ -41,11 +41,28 @@ END
 chmod +x "$work/rank"
 export PIDS="$work"
 
+by=direct   # or mpirun
+port=$((20000 + $$ % 20000))
+
+direct() { # RANKS COMMAND...: with the variables of torchrun, as --launcher direct does it
+    n=$1 r=0 pids='' code=0
+    shift
+    while [ "$r" -lt "$n" ]; do
+        RANK=$r WORLD_SIZE=$n LOCAL_RANK=$r LOCAL_WORLD_SIZE=$n MASTER_ADDR=127.0.0.1 MASTER_PORT=$port timeout -k 5 300 "$work/rank" "$@" &
+        r=$((r + 1)) pids="$pids $!"
+    done
+    for each in $pids; do wait "$each" || code=1; done
+    return "$code"
+}
+
 launch() { # RANKS COMMAND...
     n=$1
     shift
     if [ "$n" -eq 1 ]; then
         "$work/rank" "$@"
+    elif [ "$by" = direct ]; then
+        port=$((port + 1))
+        direct "$n" "$@"
     else
         timeout -k 5 300 mpirun --oversubscribe --bind-to none --mca orte_enable_recovery 1 -np "$n" "$work/rank" "$@"
     fi
@@ -115,16 +132,12 @@ gpt 1 one --backend cpu --steps 21 --reduce exact --shards 8 && fail "an exact t
 grep -q "was computed with cuda, fp32: " "$work/log" || fail "it isn't told what the training was computed with"
 echo "ok - an exact training doesn't go on on another machine"
 
-command -v mpirun >/dev/null || { echo "ok - one rank only: mpirun is not installed"; exit 0; }
-
 # ---- several, exact ----
 
 for n in 2 3 $more_ranks; do
     exact "$n" "on$n"
     same "on$n" one "$n ranks"
 done
-exact 2 host --collective mpi
-same host one "2 ranks by way of host memory"
 exact 3 slices --shard-optimizer
 same slices one "3 ranks with a slice of the optimiser each"
 exact 3 bf16on3 --precision bf16
@@ -167,20 +180,33 @@ for n in 2 3; do
 done
 
 # mpirun would end the other too, so it is told not to: rank 0 must find out by itself.
-rm -f "$work"/pid.*
-gpt 2 killed --steps 1000000 &
-pid=$!
-until [ -s "$work/killed.jsonl" ]; do
-    kill -0 "$pid" 2>/dev/null || fail "the training to be killed ended by itself"
-    sleep 0.02
-done
-kill -KILL "$(cat "$work/pid.1")"
-tries=0
-while kill -0 "$(cat "$work/pid.0")" 2>/dev/null; do
-    tries=$((tries + 1))
-    [ "$tries" -lt "$patience" ] || fail "$((patience / 10)) s after its peer's death a rank still waits"
-    sleep 0.1
-done
-wait "$pid" || true
-grep -q "muster-train: rank 0: NCCL, all-reduce: " "$work/log" || fail "the death of a peer is not told"
-echo "ok - the death of a peer is an error within $(((tries + 9) / 10)) s"
+killed() { # NAME
+    rm -f "$work"/pid.*
+    gpt 2 "$1" --steps 1000000 &
+    pid=$!
+    until [ -s "$work/$1.jsonl" ]; do
+        kill -0 "$pid" 2>/dev/null || fail "the training to be killed ended by itself"
+        sleep 0.02
+    done
+    kill -KILL "$(cat "$work/pid.1")"
+    tries=0
+    while kill -0 "$(cat "$work/pid.0")" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ "$tries" -lt "$patience" ] || fail "$((patience / 10)) s after its peer's death a rank still waits"
+        sleep 0.1
+    done
+    wait "$pid" || true
+    grep -Eq "muster-train: rank 0: (NCCL, all-reduce: |.*: rank 1 is gone)" "$work/log" || fail "the death of a peer is not told"
+    echo "ok - the death of a peer is an error within $(((tries + 9) / 10)) s"
+}
+killed killed
+
+# ---- started by mpirun ----
+
+command -v mpirun >/dev/null || { echo "ok - ranks weren't started by mpirun: it is not installed"; exit 0; }
+by=mpirun
+exact 3 mpirun --shard-optimizer
+same mpirun one "3 ranks of mpirun"
+exact 2 host --collective mpi
+same host one "2 ranks of mpirun by way of host memory"
+killed killed-of-mpirun
