@@ -42,7 +42,7 @@ all: $(B)/examples/generate
 # The library carries its own copies of the few files of common/ that it uses: it is loaded by programs that export nothing.
 NCCL_LIBRARY := $(B)/lib/muster-collective-nccl.so
 NCCL_SOURCES := jobs/collective/nccl.c common/error.c common/clock.c common/xmalloc.c
-$(NCCL_LIBRARY): $(NCCL_SOURCES) jobs/collective/nccl.h jobs/collective/collective.h
+$(NCCL_LIBRARY): $(NCCL_SOURCES) jobs/collective/nccl.h jobs/collective/collective.h jobs/backend/gpu_library.h
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -fPIE -MMD -MP -fsanitize=%,$(CFLAGS)) -fPIC -fvisibility=hidden -shared -isystem $(CUDA_HOME)/include \
 	    -isystem $(NCCL_HOME)/include -o $@ $(NCCL_SOURCES) $(foreach d,$(wildcard $(NCCL_HOME)/lib64 $(NCCL_HOME)/lib \
@@ -61,7 +61,7 @@ $(FAKE_NCCL): $(NCCL_LIBRARY)
 # A backend without its GPU, for test_backend.sh and test_nccl.sh. The kernels are taken as they are: nothing of them is exported.
 FAKE_BACKEND := $(B)/tests/jobs/fake-backend/muster-backend-cuda.so
 FAKE_SOURCES := tests/unit/jobs/fake_backend.c jobs/backend/cpu.c common/error.c common/xmalloc.c
-$(FAKE_BACKEND): $(FAKE_SOURCES) jobs/backend/backend.h $(call layer,jobs/kernels)
+$(FAKE_BACKEND): $(FAKE_SOURCES) jobs/backend/backend.h jobs/backend/gpu_library.h $(call layer,jobs/kernels)
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -fPIE -MMD -MP,$(CFLAGS)) -fopenmp -fPIC -fvisibility=hidden -shared -Wl,--exclude-libs,ALL -o $@ \
 	    $(filter %.c %.a,$^) -lm

@@ -60,7 +60,7 @@ includes_of() {
     includes_of jobs/backend 9 "jobs/(backend|kernels)/|$bottom"
     includes_of jobs/model 9 "jobs/(model|backend|kernels)/|$bottom"
     includes_of jobs/tokens 9 "jobs/(tokens|model)/|$bottom"
-    includes_of jobs/collective 9 "jobs/collective/|jobs/backend/gpu_library\.h$|$bottom"
+    includes_of jobs/collective 9 "jobs/(collective|backend)/|$bottom"
     includes_of jobs/harness 9 "jobs/harness/|$bottom"
     includes_of jobs/train 9 "jobs/(train|harness|collective|tokens|model|backend)/|$bottom"
     includes_of jobs/infer 9 "jobs/(infer|harness|collective|tokens|model|backend)/|$bottom"

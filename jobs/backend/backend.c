@@ -1,6 +1,7 @@
 /* Chooses where to compute. At most one library is open: a process computes on one GPU. */
 #include "jobs/backend/backend.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "jobs/backend/cpu.h"
@@ -40,6 +41,17 @@ static int open_cuda(struct backend *b, int local_rank, struct error *err) {
         b->operations = library->operations;
     }
     return rc;
+}
+
+const char *backend_arithmetic(const struct backend *b, char *buffer, size_t size) {
+    char of_gpu[160] = "";
+    if (b->kind == BACKEND_CPU) {
+        snprintf(buffer, size, "%s", b->device);
+    } else {
+        opened->arithmetic(of_gpu, sizeof of_gpu);
+        snprintf(buffer, size, "cuda, %s: %s", b->precision == BACKEND_BF16 ? "bf16" : "fp32", of_gpu);
+    }
+    return buffer;
 }
 
 int backend_open(struct backend *b, enum backend_kind kind, enum backend_precision precision, int local_rank, struct error *err) {

@@ -35,6 +35,7 @@ struct backend_operations {
     void (*clear)(void *memory, size_t bytes);
     void (*upload)(void *to, const void *host, size_t bytes);   /* host may be used again at once */
     void (*download)(void *host, const void *from, size_t bytes);
+    void (*copy)(void *to, const void *from, size_t bytes);     /* both in the backend's memory; they don't overlap */
     /* Waits for all operations. The first failure since the last finish, with the name of its operation. */
     int (*finish)(struct error *err);
 
@@ -108,18 +109,22 @@ enum backend_kind backend_choose(enum backend_kind kind);
 /* Bytes of an activation there, before anything is opened: for memory plans. */
 size_t backend_element(enum backend_kind kind, enum backend_precision precision);
 
+/* What its bits depend on: the instructions of a CPU; the model of a GPU, its size, and the versions of its libraries. */
+const char *backend_arithmetic(const struct backend *b, char *buffer, size_t size);
+
 /* Takes, with cuda, GPU number local_rank of the visible ones; once a process. Where a real GPU was allocated, auto never takes the cpu:
  * what is missing then is an error that names it. */
 int backend_open(struct backend *b, enum backend_kind kind, enum backend_precision precision, int local_rank, struct error *err);
 void backend_close(struct backend *b);   /* again is harmless, also after a failed open */
 
 /* What muster-backend-cuda.so exports under the name `cuda_library`. */
-enum { CUDA_LIBRARY_ABI = 2 };
+enum { CUDA_LIBRARY_ABI = 3 };
 struct cuda_library {
     int abi;
     int (*open)(int local_rank, enum backend_precision precision, struct error *err);
     void (*close)(void);
     const char *(*device)(void);   /* after open: "NVIDIA H100 80GB HBM3" */
+    void (*arithmetic)(char *buffer, size_t size);   /* after open: what the bits of its results depend on, but for the precision */
     const struct backend_operations *operations;
 };
 

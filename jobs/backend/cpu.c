@@ -85,6 +85,7 @@ static void from_floats(void *out, const float *in, int64_t count) { copy(out, i
 static void to_floats(float *out, const void *in, int64_t count) { copy(out, in, (size_t)count * sizeof *out); }
 
 static void add_scaled(float *out, const float *in, float scale, int64_t count) {
+#pragma omp parallel for simd if (count > PIECE)
     for (int64_t i = 0; i < count; i++)
         out[i] += scale * in[i];
 }
@@ -105,6 +106,7 @@ const struct backend_operations cpu_operations = {
     .clear = clear,
     .upload = copy,
     .download = copy,
+    .copy = copy,
     .finish = finish,
     .embedding_forward = cpu_embedding_forward,
     .embedding_backward = cpu_embedding_backward,

@@ -1,5 +1,5 @@
-/* Chooses the way, brings the ranks together, and passes calls on. Small exchanges go through the control group: MPI where there are
- * several ranks, nothing where there is one. */
+/* Chooses the way, brings the ranks together, and passes calls on. Small exchanges go through the control group: MPI's or TCP's
+ * where there are several ranks, nothing where there is one. */
 #include "jobs/collective/collective.h"
 
 #include <assert.h>
@@ -12,7 +12,7 @@
 #include "jobs/collective/control.h"
 #include "jobs/collective/nccl.h"
 
-static bool control_is_mpi;   /* MPI can be started once in a process, so one flag is enough */
+static const struct control *control;   /* MPI can be started once in a process, so one will do; NULL: one process is all */
 
 int collective_parse_kind(const char *name, enum collective_kind *kind, struct error *err) {
     static const char *const names[] = {
@@ -29,14 +29,17 @@ bool collective_is_launched(void) { return mpi_is_launched(); }
 
 static int open_control(struct collective *c, const struct collective_options *o, struct error *err) {
     c->rank = 0;
-    c->size = 1;
-    control_is_mpi = c->kind == COLLECTIVE_MPI || (c->kind != COLLECTIVE_LOCAL && mpi_is_launched());
-    int rc = control_is_mpi ? mpi_open(&c->rank, &c->size, o->timeout_s, err) : 0;
+    if (c->kind == COLLECTIVE_MPI || (c->kind != COLLECTIVE_LOCAL && mpi_is_launched()))
+        control = &mpi_control;
+    else if (c->kind == COLLECTIVE_NCCL && o->world_size > 1 && tcp_is_possible())
+        control = &tcp_control;
+    c->size = control == &tcp_control ? o->world_size : 1;
+    int rc = control ? control->open(&c->rank, &c->size, o->timeout_s, err) : 0;
     if (rc == 0 && o->world_size > 1 && c->size != o->world_size)
         rc = error_set(err, ERR_INVALID,
                        "WORLD_SIZE is %d, but %s: this program finds its ranks by MPI; submit it with --launcher mpirun (with --launcher "
-                       "direct only programs that use MASTER_ADDR find each other)",
-                       o->world_size, control_is_mpi ? "MPI has another number of ranks" : "it wasn't started by mpirun");
+                       "direct its ranks find each other over NCCL only, on GPUs)",
+                       o->world_size, control ? "MPI has another number of ranks" : "it wasn't started by mpirun");
     return rc;
 }
 
@@ -66,7 +69,7 @@ int collective_open(struct collective *c, const struct collective_options *o, st
     if (o->kind == COLLECTIVE_AUTO)
         c->kind = gpu_is_allocated() ? COLLECTIVE_NCCL : mpi_is_launched() ? COLLECTIVE_MPI : COLLECTIVE_LOCAL;
     int rc = open_control(c, o, err);
-    c->way = control_is_mpi ? &mpi_way : &local_way;
+    c->way = control == &mpi_control ? &mpi_way : &local_way;
     if (rc == 0 && c->kind == COLLECTIVE_NCCL)
         rc = open_nccl(c, o, err);
     if (rc < 0)
@@ -76,17 +79,17 @@ int collective_open(struct collective *c, const struct collective_options *o, st
 
 void collective_close(struct collective *c) {
     c->way->close(c->state);
-    if (control_is_mpi)
-        mpi_close();
-    control_is_mpi = false;
+    if (control)
+        control->close();
+    control = NULL;
     c->way = &local_way;   /* so that closing again is harmless */
     c->state = NULL;
 }
 
 void collective_abort(struct collective *c, int exit_code) {
     c->way->abort(c->state);
-    if (control_is_mpi)
-        mpi_abort(exit_code);
+    if (control)
+        control->abort(exit_code);
     exit(exit_code);
 }
 
@@ -106,40 +109,49 @@ int collective_all_reduce_finish(struct collective *c, struct error *err) {
 
 int collective_all_to_all(struct collective *c, const float *out, const int64_t *sends, float *in, const int64_t *receives,
                           struct error *err) {
-    if (control_is_mpi)
-        return noted(c, mpi_all_to_all(out, sends, in, receives, err));
+    if (control)
+        return noted(c, control->all_to_all(out, sends, in, receives, err));
     memcpy(in, out, (size_t)sends[0] * sizeof *in);
     return 0;
 }
 
 int collective_gather_slices(struct collective *c, float *values, const int64_t *slices, struct error *err) {
-    return control_is_mpi ? noted(c, mpi_gather_slices(values, slices, err)) : 0;
+    return control ? noted(c, control->gather_slices(values, slices, err)) : 0;
+}
+
+int collective_gpu_all_to_all(struct collective *c, const float *out, const int64_t *sends, float *in, const int64_t *receives,
+                              struct error *err) {
+    return noted(c, c->way->all_to_all(c->state, out, sends, in, receives, err));
+}
+
+int collective_gpu_gather_slices(struct collective *c, float *values, const int64_t *slices, struct error *err) {
+    return noted(c, c->way->gather_slices(c->state, values, slices, err));
 }
 
 int collective_sum(struct collective *c, double *values, int count, struct error *err) {
-    return control_is_mpi ? noted(c, mpi_sum(values, count, err)) : 0;
+    return control ? noted(c, control->sum(values, count, err)) : 0;
 }
 
 int collective_max(struct collective *c, int64_t *values, int count, struct error *err) {
-    return control_is_mpi ? noted(c, mpi_max(values, count, err)) : 0;
+    return control ? noted(c, control->max(values, count, err)) : 0;
 }
 
 int collective_broadcast(struct collective *c, void *bytes, size_t size, int root, struct error *err) {
-    return control_is_mpi ? noted(c, mpi_broadcast(bytes, size, root, err)) : 0;
+    return control ? noted(c, control->broadcast(bytes, size, root, err)) : 0;
 }
 
-int collective_barrier(struct collective *c, struct error *err) { return control_is_mpi ? noted(c, mpi_barrier(err)) : 0; }
+int collective_barrier(struct collective *c, struct error *err) { return control ? noted(c, control->barrier(err)) : 0; }
 
 int collective_all_gather(struct collective *c, const void *bytes, size_t size, void *all, struct error *err) {
-    if (control_is_mpi)
-        return noted(c, mpi_all_gather(bytes, size, all, err));
+    if (control)
+        return noted(c, control->all_gather(bytes, size, all, err));
     memcpy(all, bytes, size);
     return 0;
 }
 
 int collective_gather(struct collective *c, const void *bytes, size_t size, char **all, size_t **lengths, struct error *err) {
-    if (control_is_mpi)
-        return noted(c, mpi_gather(bytes, size, all, lengths, err));
+    if (control)
+        return noted(c, control->gather(bytes, size, all, lengths, err));
     *all = xmalloc(size + 1);
     memcpy(*all, bytes, size);
     *lengths = xmalloc(sizeof **lengths);
@@ -148,13 +160,13 @@ int collective_gather(struct collective *c, const void *bytes, size_t size, char
 }
 
 int collective_send(struct collective *c, int to, const void *bytes, size_t size, struct error *err) {
-    assert(control_is_mpi);
-    return noted(c, mpi_send(to, bytes, size, err));
+    assert(control && control->send);
+    return noted(c, control->send(to, bytes, size, err));
 }
 
 int collective_receive(struct collective *c, bool wait, int *from, void **bytes, size_t *size, struct error *err) {
-    assert(control_is_mpi);
-    return noted(c, mpi_receive(wait, from, bytes, size, err));
+    assert(control && control->receive);
+    return noted(c, control->receive(wait, from, bytes, size, err));
 }
 
 int collective_agree(struct collective *c, int rc, struct error *err) {

@@ -1,5 +1,5 @@
 /* What the ranks of a job do together. One header, three ways: local (one process), mpi (host memory over MPI), nccl (over NVLink or
- * InfiniBand, with MPI to bring the ranks together).
+ * InfiniBand; MPI, or TCP by torchrun's variables, brings the ranks together).
  *
  * Every rank makes the same calls in the same order. Results are the same bits on every rank. A call that fails for another reason than
  * a disagreement (collective_agree) marks the group as broken: then end the program with collective_abort, which ends the others too.
@@ -22,12 +22,15 @@ enum collective_kind {
 
 struct collective;
 
-/* How gradients are summed. Small things go through the control group (MPI or nothing), whatever the way. */
+/* How gradients are summed. Small things go through the control group (MPI, TCP or nothing), whatever the way. */
 struct collective_way {
     const char *name;
     bool on_gpu;   /* the values lie in the GPU's memory, and whatever computes there does so on its default stream */
     int (*all_reduce_begin)(void *state, float *values, int64_t count, struct error *err);
     int (*all_reduce_finish)(void *state, struct error *err);
+    /* In the GPU's memory; NULL where the way isn't on_gpu. What is computed before is waited for; done when they return. */
+    int (*all_to_all)(void *state, const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err);
+    int (*gather_slices)(void *state, float *values, const int64_t *slices, struct error *err);
     void (*close)(void *state);
     void (*abort)(void *state);
 };
@@ -69,6 +72,11 @@ int collective_all_reduce_finish(struct collective *c, struct error *err);
 int collective_all_to_all(struct collective *c, const float *out, const int64_t *sends, float *in, const int64_t *receives,
                           struct error *err);
 int collective_gather_slices(struct collective *c, float *values, const int64_t *slices, struct error *err);
+
+/* The same in the GPU's memory, where c->way->on_gpu. */
+int collective_gpu_all_to_all(struct collective *c, const float *out, const int64_t *sends, float *in, const int64_t *receives,
+                              struct error *err);
+int collective_gpu_gather_slices(struct collective *c, float *values, const int64_t *slices, struct error *err);
 
 /* Small things, in host memory whatever the way. */
 int collective_sum(struct collective *c, double *values, int count, struct error *err);

@@ -1,4 +1,4 @@
-/* The control group: how ranks find each other and exchange small things in host memory. MPI's, or nothing where one process is all.
+/* The control group: how ranks find each other and exchange small things in host memory. MPI's, TCP's, or nothing where one process is all.
  * Used by collective.c only. */
 #ifndef JOBS_COLLECTIVE_CONTROL_H
 #define JOBS_COLLECTIVE_CONTROL_H
@@ -12,19 +12,27 @@
 /* Was this process started by an MPI launcher? From the environment; MPI isn't touched. */
 bool mpi_is_launched(void);
 
-int mpi_open(int *rank, int *size, int timeout_s, struct error *err);
-void mpi_close(void);
-void mpi_abort(int exit_code);
-int mpi_sum(double *values, int count, struct error *err);
-int mpi_max(int64_t *values, int count, struct error *err);
-int mpi_broadcast(void *bytes, size_t size, int root, struct error *err);
-int mpi_barrier(struct error *err);
-int mpi_all_gather(const void *bytes, size_t size, void *all, struct error *err);
-int mpi_all_to_all(const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err);
-int mpi_gather_slices(float *values, const int64_t *slices, struct error *err);
-int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err);
-int mpi_send(int to, const void *bytes, size_t size, struct error *err);
-int mpi_receive(bool wait, int *from, void **bytes, size_t *size, struct error *err);
+/* Torchrun's variables are there. */
+bool tcp_is_possible(void);
+
+/* As the calls of collective.h say. NULL: it isn't for that. */
+struct control {
+    int (*open)(int *rank, int *size, int timeout_s, struct error *err);   /* *size: as the launcher says; then as it is */
+    void (*close)(void);
+    void (*abort)(int exit_code);
+    int (*sum)(double *values, int count, struct error *err);
+    int (*max)(int64_t *values, int count, struct error *err);
+    int (*broadcast)(void *bytes, size_t size, int root, struct error *err);
+    int (*barrier)(struct error *err);
+    int (*all_gather)(const void *bytes, size_t size, void *all, struct error *err);
+    int (*all_to_all)(const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err);
+    int (*gather_slices)(float *values, const int64_t *slices, struct error *err);
+    int (*gather)(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err);
+    int (*send)(int to, const void *bytes, size_t size, struct error *err);
+    int (*receive)(bool wait, int *from, void **bytes, size_t *size, struct error *err);
+};
+extern const struct control mpi_control;   /* over MPI */
+extern const struct control tcp_control;   /* by torchrun's variables; neither gather nor send nor receive */
 
 extern const struct collective_way mpi_way;     /* state NULL */
 extern const struct collective_way local_way;   /* state NULL */

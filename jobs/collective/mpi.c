@@ -48,7 +48,7 @@ static int wait_for(int code, MPI_Request *requests, size_t count, const char *w
     return check(code, what, err);
 }
 
-int mpi_open(int *rank, int *size, int timeout_s, struct error *err) {
+static int mpi_open(int *rank, int *size, int timeout_s, struct error *err) {
     patience_ms = timeout_s * INT64_C(1000);
     int provided = 0, rc = check(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided), "start", err);
     if (rc < 0)
@@ -59,26 +59,26 @@ int mpi_open(int *rank, int *size, int timeout_s, struct error *err) {
     return 0;
 }
 
-void mpi_close(void) {
+static void mpi_close(void) {
     free(pending);
     pending = NULL;
     pending_count = pending_capacity = 0;
     MPI_Finalize();
 }
 
-void mpi_abort(int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }
+static void mpi_abort(int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }
 
-int mpi_sum(double *values, int count, struct error *err) {
+static int mpi_sum(double *values, int count, struct error *err) {
     MPI_Request r;
     return wait_for(MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD, &r), &r, 1, "all-reduce", err);
 }
 
-int mpi_max(int64_t *values, int count, struct error *err) {
+static int mpi_max(int64_t *values, int count, struct error *err) {
     MPI_Request r;
     return wait_for(MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD, &r), &r, 1, "all-reduce", err);
 }
 
-int mpi_broadcast(void *bytes, size_t size, int root, struct error *err) {
+static int mpi_broadcast(void *bytes, size_t size, int root, struct error *err) {
     for (char *p = bytes; size > 0;) {
         int piece = size < PIECE_MAX ? (int)size : PIECE_MAX;
         MPI_Request r;
@@ -91,12 +91,12 @@ int mpi_broadcast(void *bytes, size_t size, int root, struct error *err) {
     return 0;
 }
 
-int mpi_barrier(struct error *err) {
+static int mpi_barrier(struct error *err) {
     MPI_Request r;
     return wait_for(MPI_Ibarrier(MPI_COMM_WORLD, &r), &r, 1, "barrier", err);
 }
 
-int mpi_all_gather(const void *bytes, size_t size, void *all, struct error *err) {
+static int mpi_all_gather(const void *bytes, size_t size, void *all, struct error *err) {
     if (size > PIECE_MAX)
         return error_set(err, ERR_INVALID, "MPI all-gather: %zu bytes a rank are too many", size);
     MPI_Request r;
@@ -104,7 +104,7 @@ int mpi_all_gather(const void *bytes, size_t size, void *all, struct error *err)
 }
 
 /* By messages of its own: Open MPI 4.1's MPI_Ialltoallv sends nothing from a rank that receives nothing. */
-int mpi_all_to_all(const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err) {
+static int mpi_all_to_all(const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err) {
     int ranks, code = MPI_SUCCESS;
     size_t begun = 0;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
@@ -120,7 +120,7 @@ int mpi_all_to_all(const float *out, const int64_t *sends, float *in, const int6
     return rc;
 }
 
-int mpi_gather_slices(float *values, const int64_t *slices, struct error *err) {
+static int mpi_gather_slices(float *values, const int64_t *slices, struct error *err) {
     int ranks, end = 0;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     int *counts = xcalloc((size_t)ranks, sizeof *counts), *at = xcalloc((size_t)ranks, sizeof *at);
@@ -137,7 +137,7 @@ int mpi_gather_slices(float *values, const int64_t *slices, struct error *err) {
     return rc;
 }
 
-int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err) {
+static int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err) {
     int rank, ranks, total = 0, mine = (int)size;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
@@ -163,13 +163,13 @@ int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, str
     return rc;
 }
 
-int mpi_send(int to, const void *bytes, size_t size, struct error *err) {
+static int mpi_send(int to, const void *bytes, size_t size, struct error *err) {
     if (size > PIECE_MAX)
         return error_set(err, ERR_INVALID, "MPI send: %zu bytes are too many", size);
     return check(MPI_Send(bytes, (int)size, MPI_BYTE, to, MESSAGE_TAG, MPI_COMM_WORLD), "send", err);
 }
 
-int mpi_receive(bool wait, int *from, void **bytes, size_t *size, struct error *err) {
+static int mpi_receive(bool wait, int *from, void **bytes, size_t *size, struct error *err) {
     MPI_Status status;
     int there = 1, count = 0;
     int code = wait ? MPI_Probe(MPI_ANY_SOURCE, MESSAGE_TAG, MPI_COMM_WORLD, &status)
@@ -218,3 +218,8 @@ static void nothing(void *state) {}
 
 const struct collective_way mpi_way = {
     .name = "mpi", .all_reduce_begin = begin, .all_reduce_finish = finish, .close = nothing, .abort = nothing};
+
+const struct control mpi_control = {.open = mpi_open, .close = mpi_close, .abort = mpi_abort, .sum = mpi_sum, .max = mpi_max,
+                                    .broadcast = mpi_broadcast, .barrier = mpi_barrier, .all_gather = mpi_all_gather,
+                                    .all_to_all = mpi_all_to_all, .gather_slices = mpi_gather_slices, .gather = mpi_gather,
+                                    .send = mpi_send, .receive = mpi_receive};

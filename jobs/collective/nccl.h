@@ -5,7 +5,7 @@
 
 #include "jobs/collective/collective.h"
 
-enum { NCCL_LIBRARY_ABI = 2, NCCL_ID_SIZE = 128 };
+enum { NCCL_LIBRARY_ABI = 3, NCCL_ID_SIZE = 128 };
 
 struct nccl_library {
     int abi;

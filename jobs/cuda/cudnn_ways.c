@@ -109,6 +109,8 @@ static void run(struct cudnn_graph *g, void *const *arguments) {
         device_fail(ERR_FAILED, "%s", err.text);
 }
 
+size_t cudnn_version(void) { return open_handle() ? cudnnGetVersion() : 0; }
+
 void cudnn_close(void) {
     while (entry_count > 0)
         cudnn_graph_free(entries[--entry_count].graph);

@@ -8,6 +8,7 @@
 #define JOBS_CUDA_CUDNN_WAYS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "jobs/kernels/kernels.h"
 
@@ -18,6 +19,7 @@ bool cudnn_conv_forward(void *out, const void *in, const float *weight, const fl
 bool cudnn_conv_backward_input(void *din, const void *dout, const float *weight, int N, const struct conv *s);
 bool cudnn_conv_backward_weight(float *dweight, const void *dout, const void *in, int N, const struct conv *s);
 
+size_t cudnn_version(void);   /* 0: no operation goes by it */
 void cudnn_close(void);
 
 #endif

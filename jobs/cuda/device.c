@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "jobs/backend/gpu_library.h"
 #include "jobs/cuda/cudnn_ways.h"
 
 enum { LEAST_CAPABILITY = 8 /* A100: bf16 */, CHUNKS_MAX = 16, ALIGNMENT = 256 };
@@ -17,6 +18,7 @@ struct chunk {
 
 static struct {
     char name[256];
+    int major, minor, processors;   /* compute capability; streaming multiprocessors */
     bool bf16;
     const char *operation;   /* the last that began */
     struct error failure;    /* the first since the last finish; code 0: none */
@@ -118,6 +120,11 @@ void cuda_download(void *host, const void *from, size_t bytes) {
         device_check(cudaMemcpy(host, from, bytes, cudaMemcpyDeviceToHost));
 }
 
+void cuda_copy(void *to, const void *from, size_t bytes) {
+    if (device_begin(__func__) && bytes > 0)
+        device_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, NULL));
+}
+
 /* ---- scratch ---- */
 
 static void free_chunks(void) {
@@ -190,15 +197,19 @@ static int choose_gpu(int local_rank, struct error *err) {
     cudaError_t code = cudaGetDeviceCount(&count);
     if (code != cudaSuccess)
         return no_gpu(code, err);
-    if (local_rank >= count)
+    int gpu = gpu_of_rank(local_rank, count);
+    if (gpu >= count)
         return error_set(err, ERR_INVALID, "rank %d of this node has no GPU: %d are visible; ask for as many GPUs a node as ranks",
                          local_rank, count);
-    if ((code = cudaSetDevice(local_rank)) != cudaSuccess || (code = cudaGetDeviceProperties(&about, local_rank)) != cudaSuccess)
-        return error_set(err, ERR_IO, "GPU %d: %s", local_rank, cudaGetErrorString(code));
+    if ((code = cudaSetDevice(gpu)) != cudaSuccess || (code = cudaGetDeviceProperties(&about, gpu)) != cudaSuccess)
+        return error_set(err, ERR_IO, "GPU %d: %s", gpu, cudaGetErrorString(code));
     if (about.major < LEAST_CAPABILITY)
-        return error_set(err, ERR_INVALID, "GPU %d is a %s of compute capability %d.%d: %d.0 is the least (A100, H100)", local_rank,
+        return error_set(err, ERR_INVALID, "GPU %d is a %s of compute capability %d.%d: %d.0 is the least (A100, H100)", gpu,
                          about.name, about.major, about.minor, LEAST_CAPABILITY);
     snprintf(device.name, sizeof device.name, "%s", about.name);
+    device.major = about.major;
+    device.minor = about.minor;
+    device.processors = about.multiProcessorCount;
     return 0;
 }
 
@@ -213,6 +224,16 @@ int device_open(int local_rank, enum backend_precision precision, struct error *
 }
 
 const char *device_name(void) { return device.name; }
+
+/* Our kernels depend on none of it, but for what the compiler makes of them for a capability. cuBLAS promises the same bits where the
+ * architecture, the number of multiprocessors and its version are the same (its documentation, "Results reproducibility"), and cuDNN's
+ * engines are chosen by as much (cudnn_graph.h). */
+void device_arithmetic(char *buffer, size_t size) {
+    snprintf(buffer, size, "%s, capability %d.%d, %d multiprocessors, cuBLAS %d, ", device.name, device.major, device.minor,
+             device.processors, device_products_version());
+    size_t used = strlen(buffer), cudnn = cudnn_version();
+    snprintf(buffer + used, size - used, cudnn ? "cuDNN %zu" : "no cuDNN", cudnn);
+}
 
 void device_close(void) {
     cudaDeviceSynchronize();

@@ -23,6 +23,7 @@ extern "C" {
 
 int device_open(int local_rank, enum backend_precision precision, struct error *err);
 const char *device_name(void);
+void device_arithmetic(char *buffer, size_t size);
 void device_close(void);
 
 /* ---- what every operation begins with ---- */
@@ -49,6 +50,7 @@ struct device_matrix {
 void device_product(void *out, bool floats, float beta, struct device_matrix a, struct device_matrix b, int64_t rows, int columns,
                     int64_t depth);
 bool device_open_products(struct error *err);
+int device_products_version(void);   /* of cuBLAS, as it counts */
 void device_close_products(void);
 
 /* Weights as operands of a product: themselves, or a copy in bf16. */
@@ -79,6 +81,7 @@ void cuda_release(void *memory);
 void cuda_clear(void *memory, size_t bytes);
 void cuda_upload(void *to, const void *host, size_t bytes);
 void cuda_download(void *host, const void *from, size_t bytes);
+void cuda_copy(void *to, const void *from, size_t bytes);
 int cuda_finish(struct error *err);
 
 void cuda_embedding_forward(void *out, const int32_t *tokens, const float *wte, const float *wpe, int N, int T, int C);

@@ -4,7 +4,8 @@
 #define OPERATION(name) .name = cuda_##name
 
 static const struct backend_operations operations = {
-    OPERATION(allocate), OPERATION(release), OPERATION(clear), OPERATION(upload), OPERATION(download), OPERATION(finish),
+    OPERATION(allocate), OPERATION(release), OPERATION(clear), OPERATION(upload), OPERATION(download), OPERATION(copy),
+    OPERATION(finish),
     OPERATION(embedding_forward), OPERATION(embedding_backward), OPERATION(layernorm_forward), OPERATION(layernorm_backward),
     OPERATION(linear_forward), OPERATION(linear_backward), OPERATION(head_forward), OPERATION(head_backward), OPERATION(gelu_forward),
     OPERATION(gelu_backward), OPERATION(add_to), OPERATION(attention_forward), OPERATION(attention_backward), OPERATION(dense_forward),
@@ -17,4 +18,5 @@ static const struct backend_operations operations = {
 
 extern const struct cuda_library cuda_library;
 __attribute__((visibility("default"))) const struct cuda_library cuda_library = {
-    .abi = CUDA_LIBRARY_ABI, .open = device_open, .close = device_close, .device = device_name, .operations = &operations};
+    .abi = CUDA_LIBRARY_ABI, .open = device_open, .close = device_close, .device = device_name, .arithmetic = device_arithmetic,
+    .operations = &operations};

@@ -27,6 +27,12 @@ bool device_open_products(struct error *err) {
     return false;
 }
 
+int device_products_version(void) {
+    int version = 0;
+    cublasGetVersion(cublas, &version);
+    return version;
+}
+
 void device_close_products(void) {
     if (cublas)
         cublasDestroy(cublas);

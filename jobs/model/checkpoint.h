@@ -18,7 +18,7 @@
 #include "common/error.h"
 #include "jobs/model/model.h"
 
-enum { CHECKPOINTS_KEPT_MIN = 2 };   /* fewer, and there is none before a damaged one */
+enum { CHECKPOINTS_KEPT_MIN = 2 /* fewer, and there is none before a damaged one */, ARITHMETIC_MAX = 192 };
 
 /* Where the training stood. What is recorded of its settings is compared at resume. */
 struct checkpoint_state {
@@ -32,7 +32,8 @@ struct checkpoint_state {
     bool has_tokenizer;      /* of one that was found: whether, and its CRC-32 */
     uint32_t tokenizer_checksum;
     uint32_t weights_checksum;   /* of one that was found: its model.safetensors' */
-    char arithmetic[48]; /* what computed it: with shards the bits depend on nothing else. "" in checkpoints from before there was that */
+    char arithmetic[ARITHMETIC_MAX];   /* what computed it: with shards the bits depend on nothing else. "" in checkpoints from before
+                                        * there was that */
 };
 
 /* Writes the checkpoint of state->step and then removes all but the newest `keep`. On failure nothing that was there is lost. */

@@ -1,5 +1,6 @@
 #include "jobs/train/gradient.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,6 +87,7 @@ static int sum_over_shards(struct trainer *t, const double *own, double *sum, st
 
 static int compute_shards(struct trainer *t, double *loss_sum, double *wait_ms, struct error *err) {
     int shards = (int)t->settings->shards, first, count;
+    struct error broken;
     double *losses = xcalloc((size_t)shards, sizeof *losses);
     tree_share(shards, t->group->size, t->group->rank, &first, &count);
     tree_restart(&t->tree);
@@ -95,14 +97,19 @@ static int compute_shards(struct trainer *t, double *loss_sum, double *wait_ms, 
         model_backward(&t->model, &t->pass, tree_next(&t->tree, shard), NULL, NULL);
         tree_added(&t->tree);
     }
+    int computed = t->backend->operations->finish(err);
+    if (computed < 0)
+        losses[first] = NAN;   /* so that all ranks ask whether there was a failure */
     int64_t waits_us = clock_boot_us();
-    int rc = tree_finish(&t->tree, t->group, shards, err);
+    int rc = tree_finish(&t->tree, &broken);
     *wait_ms = ms_since(waits_us);
     t->gradient = t->tree.arrays[0];
     if (rc == 0)
-        rc = sum_over_shards(t, losses, loss_sum, err);
+        rc = sum_over_shards(t, losses, loss_sum, &broken);
     free(losses);
-    return rc;
+    if (rc < 0 && computed == 0)
+        *err = broken;
+    return rc == 0 && isnan(*loss_sum) ? collective_agree(t->group, computed, err) : rc;
 }
 
 int gradient_compute(struct trainer *t, double *loss, double *wait_ms, struct error *err) {

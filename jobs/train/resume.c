@@ -24,10 +24,7 @@ struct checkpoint_state resume_state(const struct trainer *t) {
         now.has_tokenizer = true;
         now.tokenizer_checksum = tokenizer_checksum(t->data.corpus.tokenizer);
     }
-    if (t->backend->kind == BACKEND_CPU)
-        snprintf(now.arithmetic, sizeof now.arithmetic, "%s", t->backend->device);
-    else
-        snprintf(now.arithmetic, sizeof now.arithmetic, "cuda, %s", t->backend->precision == BACKEND_BF16 ? "bf16" : "fp32");
+    backend_arithmetic(t->backend, now.arithmetic, sizeof now.arithmetic);
     return now;
 }
 
@@ -57,8 +54,8 @@ static int check_arithmetic(const struct trainer *t, const struct checkpoint_sta
     if (!now.shards || !found->shards || t->settings->allow_inexact || !strcmp(found->arithmetic, now.arithmetic))
         return 0;
     return error_set(err, ERR_CONFLICT,
-                     "%s was computed with %s, and this machine computes with %s: the bits would differ. Run on the same kind of CPU, or "
-                     "say --allow-inexact",
+                     "%s was computed with %s, and this machine computes with %s: the bits would differ. Run on the same kind of machine, "
+                     "or say --allow-inexact",
                      path, found->arithmetic, now.arithmetic);
 }
 

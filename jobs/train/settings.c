@@ -157,8 +157,6 @@ static int choose_precision(struct train_settings *s, struct error *err) {
 static int choose_backend(struct train_settings *s, struct error *err) {
     int rc = backend_parse_kind(s->backend, &s->where, err);
     s->where = backend_choose(s->where);
-    if (rc == 0 && s->where == BACKEND_CUDA && s->shards)
-        rc = error_set(err, ERR_INVALID, "--reduce exact can't compute on GPUs yet: choose --reduce fast, or --backend cpu");
     return rc;
 }
 

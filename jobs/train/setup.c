@@ -1,6 +1,7 @@
 /* A trainer's beginning and end: what it holds, and the plan of --dry-run. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/text.h"
 #include "common/xmalloc.h"
@@ -34,6 +35,21 @@ static int check_same_data(struct trainer *t, struct error *err) {
     return collective_agree(t->group, rc, err);
 }
 
+/* An exact training computes alike everywhere, or not unasked: else its bits would depend on who computes which shard. */
+static int check_same_arithmetic(struct trainer *t, struct error *err) {
+    char mine[ARITHMETIC_MAX] = "", *all = xcalloc((size_t)t->group->size, sizeof mine);
+    bool matters = t->settings->shards && !t->settings->allow_inexact;
+    backend_arithmetic(t->backend, mine, sizeof mine);
+    int rc = matters ? collective_all_gather(t->group, mine, sizeof mine, all, err) : 0;
+    for (int r = 1; rc == 0 && r < t->group->size; r++)
+        if (strcmp(all + (size_t)r * sizeof mine, all) != 0)
+            rc = error_set(err, ERR_CONFLICT,
+                           "rank %d computes with %s, rank 0 with %s: --reduce exact needs one kind of machine, or say --allow-inexact", r,
+                           all + (size_t)r * sizeof mine, all);
+    free(all);
+    return collective_agree(t->group, rc, err);
+}
+
 static float *allocate_array(const struct trainer *t) {
     return t->backend->operations->allocate((size_t)t->model.count * sizeof(float));
 }
@@ -41,8 +57,8 @@ static float *allocate_array(const struct trainer *t) {
 /* Of the gradients: by shards the tree has them. */
 static void share_batch(struct trainer *t) {
     const struct train_settings *s = t->settings;
-    t->tree.count = t->model.count;
     if (s->shards) {
+        tree_init(&t->tree, t->backend, t->model.count, (int)s->shards, t->group);
         t->share = (int)(s->batch / s->shards);
         return;
     }
@@ -82,6 +98,8 @@ int trainer_open(struct trainer *t, const struct train_settings *s, struct harne
         rc = collective_agree(group, dataset_load(&t->data, &s->model, s->data.items, s->data.count, err), err);
     if (rc == 0)
         rc = check_same_data(t, err);
+    if (rc == 0)
+        rc = check_same_arithmetic(t, err);
     if (rc < 0)
         return rc;
     allocate(t);
@@ -126,7 +144,8 @@ void trainer_print_plan(const struct train_settings *s, int ranks) {
     int64_t share = s->shards ? s->batch / s->shards : (s->batch + ranks - 1) / ranks, mib = 1 << 20;
     int64_t gradients = s->shards ? tree_most_blocks((int)s->shards, ranks, 0) : 1, array_bytes = m.count * (int64_t)sizeof(float);
     int64_t moments_bytes = 2 * optimizer_moments(m.count, ranks, s->shard_optimizer) * (int64_t)sizeof(float);
-    int64_t state_bytes = (1 + gradients) * array_bytes + moments_bytes;
+    int64_t exchange_bytes = s->shards ? tree_exchange_bytes(s->where, m.count, (int)s->shards, ranks) : 0;
+    int64_t state_bytes = (1 + gradients) * array_bytes + exchange_bytes + moments_bytes;
     int64_t pass_bytes = model_pass_bytes(&m, backend_element(s->where, s->rounding), (int)share);
     int64_t data_bytes = dataset_bytes(&s->model, s->data.items, s->data.count);
     double flops = model_training_flops(&m);

@@ -1,10 +1,11 @@
 /* A fake of the hardware below collective/nccl.c: libcudart with GPUs that are malloc, and libnccl over shared memory, in one library, so
  * that the real nccl.c runs on a machine without GPUs. It keeps what matters there: work on a stream is done later, in order, by another
  * thread; a non-blocking communicator answers ncclInProgress; a peer that died is an asynchronous error. It is stricter in one thing: a sum
- * of values that may still be computed, because its stream neither copied them nor waited for an event of the default stream, is refused.
+ * or message of values that may still be computed, because its stream neither copied them nor waited for an event of the default stream,
+ * is refused; and what is received must be as long as what was sent.
  *
- * FAKE_GPUS is the number of GPUs (8); FAKE_KILL=1:20 kills rank 1 at its 20th sum. Ranks meet in a file of
- * FAKE_FOLDER (/dev/shm) that is named in the id and unlinked once all have come.
+ * FAKE_GPUS is the number of GPUs (8); FAKE_KILL=1:20 kills rank 1 at its 20th sum or group of messages. Ranks meet in a
+ * file of FAKE_FOLDER (/dev/shm) that is named in the id and unlinked once all have come.
  */
 #include <cuda_runtime_api.h>
 #include <nccl.h>
@@ -15,6 +16,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,7 @@
 #include <unistd.h>
 
 enum { RANKS_MAX = 8, PIECE = 1 << 16 /* floats a rank exchanges at a time */, PATIENCE = 20000 /* yields between looks at the peers */ };
+enum { MAILBOX = 1 << 12 /* words between two ranks */, MESSAGES_MAX = 64 /* of a group */ };
 
 /* --- streams --- */
 
@@ -30,7 +33,8 @@ struct work {
     void *to;
     const void *from;
     size_t bytes;       /* of a copy */
-    ncclComm_t comm;    /* of a sum of bytes / 4 floats, or NULL */
+    ncclComm_t comm;    /* of a sum of bytes / 4 floats, or of messages; or NULL */
+    struct group *group;
 };
 
 struct CUstream_st {
@@ -48,6 +52,7 @@ struct CUevent_st {
 };
 
 static void sum_over_ranks(ncclComm_t comm, float *to, const float *from, size_t count);
+static void exchange_messages(ncclComm_t comm, struct group *group);
 
 static void *run_stream(void *argument) {
     cudaStream_t s = argument;
@@ -62,7 +67,9 @@ static void *run_stream(void *argument) {
         if (!(s->first = w->next))
             s->end = &s->first;
         pthread_mutex_unlock(&s->lock);
-        if (w->comm)
+        if (w->group)
+            exchange_messages(w->comm, w->group);
+        else if (w->comm)
             sum_over_ranks(w->comm, w->to, w->from, w->bytes / sizeof(float));
         else
             memcpy(w->to, w->from, w->bytes);
@@ -157,11 +164,18 @@ const char *cudaGetErrorString(cudaError_t code) { return code == cudaSuccess ? 
 
 /* --- communicators --- */
 
+/* From one rank to another: words in a ring. */
+struct mailbox {
+    atomic_size_t written, read;
+    uint32_t words[MAILBOX];
+};
+
 struct meeting {
     atomic_int joined;
     atomic_int arrived[RANKS_MAX];   /* barriers that each rank has come to */
     atomic_int pid[RANKS_MAX];
     float piece[RANKS_MAX][PIECE];
+    struct mailbox mail[RANKS_MAX][RANKS_MAX];   /* from, to */
 };
 
 struct ncclComm {
@@ -251,6 +265,114 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataTyp
         return ncclInvalidUsage;
     stream->waited = 0;
     enqueue(stream, (struct work){.to = to, .from = from, .bytes = count * sizeof(float), .comm = comm});
+    return ncclInProgress;
+}
+
+/* --- messages --- */
+
+struct message {
+    const float *out;   /* what is sent, or NULL */
+    float *in;
+    size_t count, moved;   /* floats; words, the first of which is the count */
+    int peer;
+};
+
+static struct group {
+    struct message messages[MESSAGES_MAX];
+    int count, open;
+    ncclComm_t comm;
+    cudaStream_t stream;
+    ncclResult_t wrong;
+} group;
+
+static int is_done(const struct message *m) { return m->moved == m->count + 1; }
+
+static void push(ncclComm_t c, struct message *m) {
+    struct mailbox *box = &c->m->mail[c->rank][m->peer];
+    size_t written = atomic_load(&box->written), room = MAILBOX - (written - atomic_load(&box->read));
+    for (; room > 0 && !is_done(m); room--, m->moved++) {
+        uint32_t word = (uint32_t)m->count;
+        if (m->moved > 0)
+            memcpy(&word, m->out + m->moved - 1, sizeof word);
+        box->words[written++ % MAILBOX] = word;
+    }
+    atomic_store(&box->written, written);
+}
+
+static void pull(ncclComm_t c, struct message *m) {
+    struct mailbox *box = &c->m->mail[m->peer][c->rank];
+    size_t read = atomic_load(&box->read), there = atomic_load(&box->written) - read;
+    for (; there > 0 && !is_done(m); there--, m->moved++) {
+        uint32_t word = box->words[read++ % MAILBOX];
+        if (m->moved > 0)
+            memcpy(m->in + m->moved - 1, &word, sizeof word);
+        else if (word != m->count)
+            atomic_store(&c->failed, 1);
+    }
+    atomic_store(&box->read, read);
+}
+
+/* One turn: between two ranks a message waits for those before it. Returns whether all are done. */
+static int move_messages(ncclComm_t c, struct group *g) {
+    int waiting[2][RANKS_MAX] = {0}, left = 0;
+    for (int i = 0; i < g->count; i++) {
+        struct message *m = &g->messages[i];
+        int *before = &waiting[m->out != NULL][m->peer];
+        if (!*before)
+            (m->out ? push : pull)(c, m);
+        *before |= !is_done(m);
+        left |= !is_done(m);
+    }
+    return !left;
+}
+
+static void exchange_messages(ncclComm_t c, struct group *g) {
+    die_if_asked(c);
+    for (int turn = 1; !move_messages(c, g) && !atomic_load(&c->aborted) && !atomic_load(&c->failed); turn++) {
+        if (turn % PATIENCE == 0 && a_peer_is_dead(c))
+            atomic_store(&c->failed, 1);
+        sched_yield();
+    }
+    while (atomic_load(&c->failed) && !atomic_load(&c->aborted))   /* a kernel that waits for a dead peer doesn't end by itself */
+        sched_yield();
+    free(g);
+}
+
+ncclResult_t ncclGroupStart(void);   /* nccl.h has no prototypes of these */
+ncclResult_t ncclGroupEnd(void);
+
+ncclResult_t ncclGroupStart(void) {
+    group = (struct group){.open = 1};
+    return ncclSuccess;
+}
+
+static ncclResult_t add_message(struct message m, ncclDataType_t type, ncclComm_t comm, cudaStream_t stream) {
+    if (!group.open || group.count == MESSAGES_MAX || type != ncclFloat || m.count == 0 || m.peer < 0 || m.peer >= comm->size)
+        return group.wrong = ncclInvalidArgument;
+    group.comm = comm;
+    group.stream = stream;
+    group.messages[group.count++] = m;
+    return ncclInProgress;
+}
+
+ncclResult_t ncclSend(const void *from, size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream) {
+    return add_message((struct message){.out = from, .count = count, .peer = peer}, type, comm, stream);
+}
+
+ncclResult_t ncclRecv(void *to, size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream) {
+    return add_message((struct message){.in = to, .count = count, .peer = peer}, type, comm, stream);
+}
+
+ncclResult_t ncclGroupEnd(void) {
+    group.open = 0;
+    if (group.wrong || group.count == 0)
+        return group.wrong;
+    if (!group.stream->waited)
+        return ncclInvalidUsage;
+    group.stream->waited = 0;
+    struct group *copy = malloc(sizeof *copy);
+    *copy = group;
+    enqueue(group.stream, (struct work){.comm = group.comm, .group = copy});
     return ncclInProgress;
 }
 

@@ -19,3 +19,16 @@ fail() { # WHAT WENT WRONG
     echo "not ok - $*"
     exit 1
 }
+
+small_images() { # FOLDER: three classes of 8 x 8 pixels, 64 to train on and 4 held out, by python3
+    mkdir "$1"
+    python3 - "$1" <<'END'
+import random, struct, sys
+random.seed(1)
+for part, count in ("train", 64), ("t10k", 4):
+    labels = [random.randrange(3) for _ in range(count)]
+    images = bytes(min(255, 80 * label + random.randrange(60)) for label in labels for _ in range(64))
+    open(f"{sys.argv[1]}/{part}-images-idx3-ubyte", "wb").write(struct.pack(">4B3I", 0, 0, 8, 3, count, 8, 8) + images)
+    open(f"{sys.argv[1]}/{part}-labels-idx1-ubyte", "wb").write(struct.pack(">4BI", 0, 0, 8, 1, count) + bytes(labels))
+END
+}

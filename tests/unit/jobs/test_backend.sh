@@ -32,7 +32,6 @@ expect 2 "--backend is auto, cpu or cuda, not 'gpu'" train --backend gpu
 expect 3 "rank 0: CUDA can't be used: $work/bin/../lib/muster-backend-cuda.so: cannot open" train --backend cuda
 expect 3 "real GPUs are allocated, but CUDA can't be used" on_real
 expect 0 "held-out loss" on_real --backend cpu
-expect 2 "--reduce exact can't compute on GPUs yet: choose --reduce fast, or --backend cpu" on_real --reduce exact
 expect 0 "backend           cuda: a GPU a rank" on_real --dry-run
 expect 0 "backend           cpu" train --dry-run
 
@@ -67,7 +66,7 @@ train --backend cuda --checkpoint "$work/cuda" >"$work/log" 2>&1 || fail "traini
 grep -q "on 1 rank (local), cuda: Fake GPU, fp32; " "$work/log" || fail "the device isn't told"
 grep 'held-out' "$work/log" | cmp -s - "$work/held" || fail "another held-out loss than on the CPU"
 same cpu cuda 10 "the parameters of the CPU"
-grep -q '"arithmetic": "cuda, fp32"' "$work/cuda/step-00000010/manifest.json" || fail "the manifest doesn't tell of cuda"
+grep -q '"arithmetic": "cuda, fp32: Fake GPU"' "$work/cuda/step-00000010/manifest.json" || fail "the manifest doesn't tell of cuda"
 grep -q '"arithmetic": ".* kernels, .*"' "$work/cpu/step-00000010/manifest.json" || fail "the manifest doesn't tell of the kernels"
 train --backend cpu --steps 20 --checkpoint "$work/cuda" >"$work/log" 2>&1 || fail "going on on the CPU"
 train --backend cuda --steps 20 --checkpoint "$work/cpu" >"$work/log" 2>&1 || fail "going on on a GPU"
@@ -87,18 +86,40 @@ ranks 3 cpu3 --backend cpu || fail "training on the CPU on 3 ranks"
 ranks 3 cuda3 --backend cuda || fail "training on GPUs on 3 ranks"
 same cpu3 cuda3 10 "three ranks that sum through host memory"
 
+ranks 1 exact1 --backend cpu --reduce exact --shards 4 || fail "an exact training on the CPU"
+ranks 3 exact3 --backend cuda --reduce exact --shards 4 || fail "an exact training on GPUs on 3 ranks"
+same exact1 exact3 10 "an exact training on 3 ranks"
+
+further() { # RANKS OPTIONS...: one step more
+    n=$1
+    shift
+    ranks "$n" exact3 --backend cuda --reduce exact --shards 4 --steps 11 "$@"
+}
+export FAKE_DEVICE="0:Another GPU"
+further 1 && fail "an exact training went on on another model of GPU"
+grep -q "was computed with cuda, fp32: Fake GPU, and this machine computes with cuda, fp32: Another GPU" "$work/log" || fail "another model"
+further 1 --allow-inexact || fail "--allow-inexact"
+export FAKE_DEVICE="1:Another GPU"
+further 2 && fail "an exact training on two models of GPU"
+grep -q "rank 1 computes with cuda, fp32: Another GPU, rank 0 with cuda, fp32: Fake GPU: --reduce exact needs" "$work/log" ||
+    fail "two models aren't told"
+unset FAKE_DEVICE
+echo "ok - an exact training keeps to one model of GPU"
+
 # The first finish is for what was allocated, then comes one a step; at the checkpoint one for the comparison of ranks, one for the copy.
-fails() { # RANK:AT WHAT
-    got=0
+fails() { # RANK:AT WHAT OPTIONS...
+    got=0 rank=${1%:*} what=$2
     export FAKE_BACKEND_FAIL="$1"
+    shift 2
     rm -rf "$work/failing"
-    ranks 3 failing --backend cuda --checkpoint-every 9 || got=$?
+    ranks 3 failing --backend cuda --checkpoint-every 9 "$@" || got=$?
     unset FAKE_BACKEND_FAIL
-    [ "$got" -eq 1 ] && [ "$(grep -c 'a fake error' "$work/log")" -eq 1 ] || fail "$2: exit code $got"
-    grep -q "muster-train: rank ${1%:*}: attention_forward: a fake error" "$work/log" || fail "$2: the rank isn't told"
-    echo "ok - $2"
+    [ "$got" -eq 1 ] && [ "$(grep -c 'a fake error' "$work/log")" -eq 1 ] || fail "$what: exit code $got"
+    grep -q "muster-train: rank $rank: attention_forward: a fake error" "$work/log" || fail "$what: the rank isn't told"
+    echo "ok - $what"
 }
 fails 1:1 "memory that one rank can't have ends all"
 fails 1:3 "an operation that fails on one rank ends all"
+fails 1:3 "also of an exact training" --reduce exact --shards 4
 fails 0:12 "a checkpoint that can't be copied isn't written"
 [ ! -e "$work/failing/step-00000009" ] || fail "a checkpoint of what couldn't be copied"

@@ -32,6 +32,12 @@ static void memory_is_clear_and_copied(void **state) {
     gpu->upload(there, here, COUNT);
     gpu->download(back, there, COUNT);
     assert_memory_equal(back, here, COUNT);
+    char *another = gpu->allocate(COUNT);
+    gpu->copy(another + 3, there + 5, COUNT - 5);
+    gpu->download(back, another, COUNT);
+    assert_true(back[2] == 0 && back[COUNT - 2] == 0);
+    assert_memory_equal(back + 3, here + 5, COUNT - 5);
+    gpu->release(another);
     gpu->clear(there + 1, COUNT - 2);
     gpu->download(back, there, COUNT);
     assert_true(back[0] == here[0] && back[1] == 0 && back[COUNT - 2] == 0 && back[COUNT - 1] == here[COUNT - 1]);

@@ -6,7 +6,7 @@
 library=${MUSTER_CUDA_LIBRARY:-$bin/../tests/jobs/fake-cuda/muster-backend-cuda.so}
 need muster-train "$library"
 export FAKE_CUDA_OPEN=1
-mkdir "$work/bin" "$work/lib" "$work/images"
+mkdir "$work/bin" "$work/lib"
 cp "$bin/muster-train" "$work/bin"   # the library is looked for beside the program
 cp "$library" "$work/lib"
 
@@ -42,15 +42,7 @@ gpt gpt-cuda-bf16 --backend cuda --precision bf16
 close_to gpt-cpu gpt-cuda-bf16 5e-3
 
 command -v python3 >/dev/null || { echo "skipped: python3 is not installed"; exit 77; }
-python3 - "$work/images" <<'END'
-import random, struct, sys
-random.seed(1)
-for part, count in ("train", 64), ("t10k", 4):
-    labels = [random.randrange(3) for _ in range(count)]
-    images = bytes(min(255, 80 * label + random.randrange(60)) for label in labels for _ in range(64))
-    open(f"{sys.argv[1]}/{part}-images-idx3-ubyte", "wb").write(struct.pack(">4B3I", 0, 0, 8, 3, count, 8, 8) + images)
-    open(f"{sys.argv[1]}/{part}-labels-idx1-ubyte", "wb").write(struct.pack(">4BI", 0, 0, 8, 1, count) + bytes(labels))
-END
+small_images "$work/images"
 cnn() { train "$@" --model cnn --data "$work/images" --image-size 8 --classes 3 --hidden 8 --batch-norm --batch 3; }
 cnn cnn-cpu --backend cpu
 cnn cnn-cuda-fp32 --backend cuda

@@ -11,11 +11,12 @@ mkdir "$work/bin" "$work/lib"
 cp "$bin/muster-train" "$work/bin"   # the libraries are looked for beside the program
 cp "$bin/../lib/muster-collective-nccl.so" "$backend" "$work/lib"
 
-train() { # RANKS NAME BACKEND ENVIRONMENT...
+train() { # RANKS NAME BACKEND ENVIRONMENT...: with $options
     n=$1 name=$2 where=$3
     shift 3
+    # shellcheck disable=SC2086  # several words
     mpirun --oversubscribe --bind-to none -np "$n" env "$@" "$work/bin/muster-train" "$work/text" --layers 2 --channels 64 --context 32 \
-        --batch 12 --steps "${steps:-40}" --threads 1 --metrics "$work/$name.jsonl" --backend "$where" >"$work/log" 2>&1
+        --batch 12 --steps 40 --threads 1 --metrics "$work/$name.jsonl" --backend "$where" ${options:-} >"$work/log" 2>&1
 }
 
 gpus="LD_LIBRARY_PATH=$fake FAKE_FOLDER=$work CUDA_VISIBLE_DEVICES=GPU-fake"
@@ -37,6 +38,24 @@ over_nccl() { # RANKS BACKEND TOLD: as over MPI; the first line tells of this
 }
 for n in 1 2 4; do over_nccl $n cpu cpu; done
 for n in 1 2 3 8; do over_nccl $n auto cuda; done
+
+# Exact: a model of several stretches of what GPUs exchange at a time. (What is small: test_gpu_ranks.sh.)
+wide() { # RANKS OPTIONS...
+    n=$1
+    shift
+    rm -rf "$work/wide"
+    options="--layers 3 --channels 384 --batch 4 --steps 2 --reduce exact --shards 4 --checkpoint $work/wide $*"
+    # shellcheck disable=SC2086
+    train "$n" wide cuda $gpus || fail "an exact training of a wide model on $n ranks: $*"
+    (cd "$work/wide/step-00000002" && sha256sum model.safetensors optimizer.safetensors)
+}
+wide 1 >"$work/a"
+for how in --collective=nccl --collective=mpi --shard-optimizer; do
+    wide 3 "$how" >"$work/b"
+    cmp -s "$work/a" "$work/b" || fail "an exact training of a wide model on 3 ranks, with $how: other parameters"
+    echo "ok - an exact training of a wide model on 3 ranks, with $how"
+done
+options=
 
 # shellcheck disable=SC2086
 if train 2 refused auto $gpus FAKE_GPUS=1 || ! grep -q "rank 1 of this node has no GPU: 1 are visible" "$work/log"; then

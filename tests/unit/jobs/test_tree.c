@@ -35,7 +35,9 @@ static void a_rank_sums_in_the_order_of_the_tree(void **state) {
     enum { SHARDS = 8 };
     static const float values[SHARDS] = {1e8f, 1, -1e8f, 1, 3e-3f, 1e7f, 1, -1e7f};
     float level[SHARDS];
-    struct tree_sum sum = {.count = 1};
+    struct collective alone = {.size = 1};
+    struct tree_sum sum;
+    tree_init(&sum, &backend_cpu, 1, SHARDS, &alone);
     for (int s = 0; s < SHARDS; s++) {
         *tree_next(&sum, s) += level[s] = values[s];
         tree_added(&sum);

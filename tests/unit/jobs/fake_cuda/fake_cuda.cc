@@ -9,7 +9,8 @@
  *   Dynamic shared memory likewise, a block. A kernel that is given the host's memory is an error.
  *
  * FAKE_CUDA_OPEN=1 lets the host touch the GPU's memory, which is faster. FAKE_GPUS: how many there are (1). FAKE_CUDA_MEMORY: bytes
- * (1 GiB). FAKE_CUDA_CAPABILITY: 8, FAKE_CUDA_DRIVER: 13000. What is wrong in a kernel ends the process with a line that says so.
+ * (1 GiB). FAKE_CUDA_CAPABILITY: 8, FAKE_CUDA_PROCESSORS: 4, FAKE_CUDA_DRIVER: 13000. What is wrong in a kernel ends the process with
+ * a line that says so.
  */
 #include "fake_cuda.h"
 
@@ -157,6 +158,10 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpy
     return cudaSuccess;
 }
 
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t) {
+    return cudaMemcpy(to, from, bytes, kind);
+}
+
 /* ---- the device ---- */
 
 cudaError_t cudaDriverGetVersion(int *version) {
@@ -183,6 +188,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *about, int) {
     *about = {};
     snprintf(about->name, sizeof about->name, "fake GPU");
     about->major = (int)setting("FAKE_CUDA_CAPABILITY", 8);
+    about->multiProcessorCount = (int)setting("FAKE_CUDA_PROCESSORS", 4);
     return cudaSuccess;
 }
 
