@@ -84,11 +84,11 @@ def bench_speed(work):
 
 
 def bench_stall(work):
-    """Of the checkpoints that training goes on beside: the last one is waited for."""
+    """Of the checkpoints that training goes on beside, written before the next is due: the last one is waited for."""
     most = 0
     for name, ranks, words in (("1r", 1, ()), ("2r", 2, ()), ("zero_2r", 2, ("--shard-optimizer",))):
         folder = os.path.join(work, f"m{name}")
-        steps = EVERY * CHECKPOINTS + 1
+        steps = EVERY * (CHECKPOINTS + 1) - 1
         told = run(on(ranks, f"{BIN}/muster-train", *SMALL, "--steps", str(steps), "--checkpoint", folder, "--checkpoint-every", str(EVERY),
                       *words), work)
         times = re.findall(r"^checkpoint of step (\d+) written in (\d+) ms, the training stood still for (\d+) ms", told, re.M)
