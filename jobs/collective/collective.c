@@ -116,6 +116,16 @@ int collective_gather_slices(struct collective *c, float *values, const int64_t 
     return control_is_mpi ? noted(c, mpi_gather_slices(values, slices, err)) : 0;
 }
 
+int collective_round_begin(struct collective *c, const struct collective_message *messages, int count, int number,
+                           struct collective_round **round, struct error *err) {
+    assert(control_is_mpi);
+    return noted(c, mpi_round_begin(messages, count, number, round, err));
+}
+
+int collective_round_end(struct collective *c, struct collective_round *round, bool wait, bool *done, struct error *err) {
+    return noted(c, mpi_round_end(round, wait, done, err));
+}
+
 int collective_sum(struct collective *c, double *values, int count, struct error *err) {
     return control_is_mpi ? noted(c, mpi_sum(values, count, err)) : 0;
 }

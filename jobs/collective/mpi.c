@@ -13,7 +13,7 @@
 #include "jobs/collective/control.h"
 
 enum { PIECE_MAX = 1 << 28 };   /* MPI counts are int */
-enum { MESSAGE_TAG = 1, EXCHANGE_TAG, POLLS_A_LOOK = 64, LOOK_MS_MAX = 100 };
+enum { MESSAGE_TAG = 1, EXCHANGE_TAG, ROUND_TAG, POLLS_A_LOOK = 64, LOOK_MS_MAX = 100 };
 
 static int64_t patience_ms;
 static MPI_Request *pending;
@@ -134,6 +134,33 @@ int mpi_gather_slices(float *values, const int64_t *slices, struct error *err) {
     int rc = wait_for(code, &r, 1, "all-gather", err);
     free(counts);
     free(at);
+    return rc;
+}
+
+struct collective_round {
+    size_t count;
+    MPI_Request requests[];
+};
+
+int mpi_round_begin(const struct collective_message *messages, int count, int number, struct collective_round **round, struct error *err) {
+    struct collective_round *r = xcalloc(1, sizeof *r + (size_t)count * sizeof *r->requests);
+    int code = MPI_SUCCESS;
+    for (const struct collective_message *m = messages; m < messages + count && code == MPI_SUCCESS; m++) {
+        MPI_Request *request = &r->requests[r->count++];
+        code = m->send ? MPI_Isend(m->values, (int)m->count, MPI_FLOAT, m->peer, ROUND_TAG + number, MPI_COMM_WORLD, request)
+                       : MPI_Irecv(m->values, (int)m->count, MPI_FLOAT, m->peer, ROUND_TAG + number, MPI_COMM_WORLD, request);
+    }
+    *round = r;
+    return check(code, "exchange", err);
+}
+
+int mpi_round_end(struct collective_round *round, bool wait, bool *done, struct error *err) {
+    int all = 1;
+    int rc = wait ? wait_for(MPI_SUCCESS, round->requests, round->count, "exchange", err)
+                  : check(MPI_Testall((int)round->count, round->requests, &all, MPI_STATUSES_IGNORE), "exchange", err);
+    *done = rc == 0 && all;
+    if (*done)
+        free(round);
     return rc;
 }
 

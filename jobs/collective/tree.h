@@ -21,21 +21,34 @@ int tree_blocks(int shards, int ranks, int rank, struct tree_block blocks[TREE_B
 /* Arrays that are being summed: shard by shard, in order. A block's array is allocated when it is first needed, and kept for next time. */
 struct tree_sum {
     int64_t count;                        /* values of an array */
+    int shards;
+    bool is_sliced;                       /* a rank gets the sums of its slice only */
     int used;                             /* blocks that hold something */
     struct tree_block blocks[TREE_BLOCKS_MAX];
     float *arrays[TREE_BLOCKS_MAX];
+    struct exchange *exchange;            /* with other ranks, or NULL */
+    struct tree_block *all;               /* [all_count], of all ranks */
+    int all_count;
 };
+/* shards: a power of two, or one a rank; then the tree is the ranks', and so are the bits. slices [ranks + 1]: rank r gets the sums from
+ * slices[r] to slices[r + 1] only; NULL: every rank gets all. The tree stays where it is. */
+void tree_init(struct tree_sum *t, struct collective *c, int shards, int64_t count, const int64_t *slices);
+void tree_release(struct tree_sum *t);    /* also one that is all zero */
+void tree_restart(struct tree_sum *t);    /* nothing is held any more */
 /* A zeroed array for the next shard's values. */
 float *tree_next(struct tree_sum *t, int shard);
-/* It holds them: what is complete is summed. */
+/* It holds them: what is complete is summed. Not of a rank's last shard. */
 void tree_added(struct tree_sum *t);
-void tree_restart(struct tree_sum *t);    /* nothing is held any more */
-void tree_release(struct tree_sum *t);
-int tree_most_blocks(int shards, int ranks, int rank);   /* arrays that a rank needs at once: for memory plans */
+/* Of its last shard the values at, at + 1, ... are there, and go on their way to the other ranks while the next ones are computed. */
+int tree_ready(struct tree_sum *t, int64_t at, int64_t count, struct error *err);
+/* All values were ready once: their sums are in arrays[0]. */
+int tree_finish(struct tree_sum *t, struct error *err);
 
-/* The sum of all ranks' blocks into arrays[0] of every rank. */
-int tree_finish(struct tree_sum *t, struct collective *c, int shards, struct error *err);
-/* Likewise of one double a shard: values[shards], this rank's filled in. Returns their sum in *sum. */
+/* For memory plans: arrays that a rank needs at once, and what is on its way between ranks. */
+int tree_most_blocks(int shards, int ranks, int rank);
+int64_t tree_exchange_bytes(int shards, int ranks, int64_t count, const int64_t *slices);
+
+/* The sum of one double a shard, in the same tree: values[shards], this rank's filled in. Returns their sum in *sum. */
 int tree_sum_doubles(struct collective *c, int shards, const double *own, double *sum, struct error *err);
 
 #endif
