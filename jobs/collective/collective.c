@@ -128,6 +128,17 @@ int collective_gpu_gather_slices(struct collective *c, float *values, const int6
     return noted(c, c->way->gather_slices(c->state, values, slices, err));
 }
 
+bool collective_has_rounds(const struct collective *c) { return c->size > 1 && control->round_begin; }
+
+int collective_round_begin(struct collective *c, const struct collective_message *messages, int count, int number,
+                           struct collective_round **round, struct error *err) {
+    return noted(c, control->round_begin(messages, count, number, round, err));
+}
+
+int collective_round_end(struct collective *c, struct collective_round *round, bool wait, bool *done, struct error *err) {
+    return noted(c, control->round_end(round, wait, done, err));
+}
+
 int collective_sum(struct collective *c, double *values, int count, struct error *err) {
     return control ? noted(c, control->sum(values, count, err)) : 0;
 }

@@ -78,6 +78,21 @@ int collective_gpu_all_to_all(struct collective *c, const float *out, const int6
                               struct error *err);
 int collective_gpu_gather_slices(struct collective *c, float *values, const int64_t *slices, struct error *err);
 
+/* Messages between ranks, begun together; several rounds may be under way, and are done in any order. In host memory whatever the way.
+ * Both ends of a message call its round by the same number, at most 2^20, and the messages of a round between two ranks pair in order. end
+ * moves all that is under way; what was waited for, or has *done, is over. Only where collective_has_rounds. */
+struct collective_round;
+struct collective_message {
+    int peer;
+    bool send;
+    float *values;
+    int64_t count;
+};
+bool collective_has_rounds(const struct collective *c);
+int collective_round_begin(struct collective *c, const struct collective_message *messages, int count, int number,
+                           struct collective_round **round, struct error *err);
+int collective_round_end(struct collective *c, struct collective_round *round, bool wait, bool *done, struct error *err);
+
 /* Small things, in host memory whatever the way. */
 int collective_sum(struct collective *c, double *values, int count, struct error *err);
 int collective_max(struct collective *c, int64_t *values, int count, struct error *err);

@@ -27,12 +27,14 @@ struct control {
     int (*all_gather)(const void *bytes, size_t size, void *all, struct error *err);
     int (*all_to_all)(const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err);
     int (*gather_slices)(float *values, const int64_t *slices, struct error *err);
+    int (*round_begin)(const struct collective_message *messages, int count, int number, struct collective_round **round, struct error *err);
+    int (*round_end)(struct collective_round *round, bool wait, bool *done, struct error *err);
     int (*gather)(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err);
     int (*send)(int to, const void *bytes, size_t size, struct error *err);
     int (*receive)(bool wait, int *from, void **bytes, size_t *size, struct error *err);
 };
 extern const struct control mpi_control;   /* over MPI */
-extern const struct control tcp_control;   /* by torchrun's variables; neither gather nor send nor receive */
+extern const struct control tcp_control;   /* by torchrun's variables; no rounds, gather, send and receive */
 
 extern const struct collective_way mpi_way;     /* state NULL */
 extern const struct collective_way local_way;   /* state NULL */

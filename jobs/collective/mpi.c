@@ -13,7 +13,7 @@
 #include "jobs/collective/control.h"
 
 enum { PIECE_MAX = 1 << 28 };   /* MPI counts are int */
-enum { MESSAGE_TAG = 1, EXCHANGE_TAG, POLLS_A_LOOK = 64, LOOK_MS_MAX = 100 };
+enum { MESSAGE_TAG = 1, EXCHANGE_TAG, ROUND_TAG, POLLS_A_LOOK = 64, LOOK_MS_MAX = 100 };
 
 static int64_t patience_ms;
 static MPI_Request *pending;
@@ -137,6 +137,33 @@ static int mpi_gather_slices(float *values, const int64_t *slices, struct error 
     return rc;
 }
 
+struct collective_round {
+    size_t count;
+    MPI_Request requests[];
+};
+
+static int mpi_round_begin(const struct collective_message *messages, int count, int number, struct collective_round **round, struct error *err) {
+    struct collective_round *r = xcalloc(1, sizeof *r + (size_t)count * sizeof *r->requests);
+    int code = MPI_SUCCESS;
+    for (const struct collective_message *m = messages; m < messages + count && code == MPI_SUCCESS; m++) {
+        MPI_Request *request = &r->requests[r->count++];
+        code = m->send ? MPI_Isend(m->values, (int)m->count, MPI_FLOAT, m->peer, ROUND_TAG + number, MPI_COMM_WORLD, request)
+                       : MPI_Irecv(m->values, (int)m->count, MPI_FLOAT, m->peer, ROUND_TAG + number, MPI_COMM_WORLD, request);
+    }
+    *round = r;
+    return check(code, "exchange", err);
+}
+
+static int mpi_round_end(struct collective_round *round, bool wait, bool *done, struct error *err) {
+    int all = 1;
+    int rc = wait ? wait_for(MPI_SUCCESS, round->requests, round->count, "exchange", err)
+                  : check(MPI_Testall((int)round->count, round->requests, &all, MPI_STATUSES_IGNORE), "exchange", err);
+    *done = rc == 0 && all;
+    if (*done)
+        free(round);
+    return rc;
+}
+
 static int mpi_gather(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err) {
     int rank, ranks, total = 0, mine = (int)size;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -221,5 +248,5 @@ const struct collective_way mpi_way = {
 
 const struct control mpi_control = {.open = mpi_open, .close = mpi_close, .abort = mpi_abort, .sum = mpi_sum, .max = mpi_max,
                                     .broadcast = mpi_broadcast, .barrier = mpi_barrier, .all_gather = mpi_all_gather,
-                                    .all_to_all = mpi_all_to_all, .gather_slices = mpi_gather_slices, .gather = mpi_gather,
-                                    .send = mpi_send, .receive = mpi_receive};
+                                    .all_to_all = mpi_all_to_all, .gather_slices = mpi_gather_slices, .round_begin = mpi_round_begin,
+                                    .round_end = mpi_round_end, .gather = mpi_gather, .send = mpi_send, .receive = mpi_receive};

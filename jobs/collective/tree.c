@@ -4,11 +4,8 @@
 #include <string.h>
 
 #include "common/xmalloc.h"
-#include "jobs/collective/control.h"
-
-/* Values that are exchanged at a time: 4 MiB in host memory, where they stay in caches; 16 MiB between GPUs, where each exchange is waited
- * for, which costs tens of microseconds (not yet measured on GPUs). */
-enum { STRETCH = 1 << 20, GPU_STRETCH = 1 << 22 };
+#include "jobs/collective/exchange.h"
+#include "jobs/collective/exchange_waited.h"
 
 void tree_share(int shards, int ranks, int rank, int *first, int *count) {
     *first = (int)((int64_t)shards * rank / ranks);
@@ -21,6 +18,19 @@ static bool are_siblings(struct tree_block a, struct tree_block b) {
     return a.count == b.count && a.first % (2 * a.count) == 0 && b.first == a.first + a.count;
 }
 
+/* 1 * x is x, so that this is rounded once, with a fused multiply-add or without. */
+static void add(const struct backend_operations *o, float *to, const float *from, int64_t count) { o->add_scaled(to, from, 1, count); }
+
+/* What is complete: neighbours in pairs. Returns how many blocks are left. */
+static int fold(const struct backend_operations *o, struct tree_block *blocks, float *const *values, int used, int64_t count) {
+    for (; used > 1 && are_siblings(blocks[used - 2], blocks[used - 1]); used--) {
+        blocks[used - 2].count *= 2;
+        if (count)
+            add(o, values[used - 2], values[used - 1], count);
+    }
+    return used;
+}
+
 /* Shard by shard, as they are summed. Returns the blocks that are left, and in *most how many there were at once. */
 static int walk(int shards, int ranks, int rank, struct tree_block blocks[TREE_BLOCKS_MAX], int *most) {
     int first, count, used = 0;
@@ -29,8 +39,7 @@ static int walk(int shards, int ranks, int rank, struct tree_block blocks[TREE_B
     for (int shard = first; shard < first + count; shard++) {
         blocks[used++] = (struct tree_block){shard, 1};
         *most = used > *most ? used : *most;
-        for (; used > 1 && are_siblings(blocks[used - 2], blocks[used - 1]); used--)
-            blocks[used - 2].count *= 2;
+        used = fold(NULL, blocks, NULL, used, 0);
     }
     return used;
 }
@@ -48,8 +57,8 @@ int tree_most_blocks(int shards, int ranks, int rank) {
 }
 
 /* As many arrays as were ever needed are there from the beginning; so on a GPU what doesn't fit is told before the first step. */
-static void allocate_arrays(struct tree_sum *t, int shards, int ranks, int rank) {
-    for (int i = 0; i < tree_most_blocks(shards, ranks, rank); i++)
+static void allocate_arrays(struct tree_sum *t, int ranks, int rank) {
+    for (int i = 0; i < tree_most_blocks(t->shards, ranks, rank); i++)
         t->arrays[i] = t->operations->allocate((size_t)t->count * sizeof(float));
 }
 
@@ -59,138 +68,94 @@ float *tree_next(struct tree_sum *t, int shard) {
     return t->arrays[t->used++];
 }
 
-/* 1 * x is x, so that this is rounded once, with a fused multiply-add or without. */
-static void add(const struct backend_operations *o, float *to, const float *from, int64_t count) { o->add_scaled(to, from, 1, count); }
-
-void tree_added(struct tree_sum *t) {
-    for (; t->used > 1 && are_siblings(t->blocks[t->used - 2], t->blocks[t->used - 1]); t->used--) {
-        t->blocks[t->used - 2].count *= 2;
-        add(t->operations, t->arrays[t->used - 2], t->arrays[t->used - 1], t->count);
-    }
-}
-
-void tree_restart(struct tree_sum *t) { t->used = 0; }
+void tree_added(struct tree_sum *t) { t->used = fold(t->operations, t->blocks, t->arrays, t->used, t->count); }
 
 /* ---- among ranks ---- */
 
-struct tree_exchange {
-    struct collective *group;
-    const struct backend_operations *operations;   /* of the memory in which values are exchanged: the arrays', or the host's */
-    int64_t stretch;                    /* values that are exchanged at a time */
-    int blocks;                         /* of all ranks */
-    int *blocks_of;                     /* by rank */
-    struct tree_block *all;             /* [blocks], in order */
-    int64_t *sends, *receives, *slices; /* by rank: values */
-    float *out, *in;
-};
-
-static int64_t slice_at(int64_t count, int ranks, int rank) { return count * rank / ranks; }
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static int64_t stretch_of(enum backend_kind kind, int64_t count) { return smaller(kind == BACKEND_CPU ? STRETCH : GPU_STRETCH, count); }
-/* Of rank r's blocks, all of a stretch; of all blocks, a slice of it. */
-static int64_t out_values(int64_t stretch, int blocks) { return blocks * stretch; }
-static int64_t in_values(int64_t stretch, int ranks, int blocks) { return blocks * (stretch / ranks + 1); }
-
-static struct tree_exchange *exchange_new(const struct backend *b, int64_t count, int shards, struct collective *c) {
-    size_t ranks = (size_t)c->size;
-    struct tree_exchange *e = xcalloc(1, sizeof *e);
-    *e = (struct tree_exchange){.group = c, .operations = c->way->on_gpu ? b->operations : backend_cpu.operations,
-                                .stretch = stretch_of(b->kind, count), .blocks_of = xcalloc(ranks, sizeof *e->blocks_of),
-                                .all = xcalloc((size_t)shards, sizeof *e->all), .sends = xcalloc(ranks, sizeof *e->sends),
-                                .receives = xcalloc(ranks, sizeof *e->receives), .slices = xcalloc(ranks, sizeof *e->slices)};
-    for (int r = 0; r < c->size; r++) {
-        struct tree_block blocks[TREE_BLOCKS_MAX];
-        e->blocks_of[r] = tree_blocks(shards, c->size, r, blocks);
-        memcpy(e->all + e->blocks, blocks, (size_t)e->blocks_of[r] * sizeof *blocks);
-        e->blocks += e->blocks_of[r];
+/* Block after block; where the ranks are the shards, and no power of two, what no pair is left of is summed from the end. */
+static float *climb(void *context, float **values, int64_t count) {
+    const struct tree_sum *t = context;
+    struct tree_block held[TREE_BLOCKS_MAX];
+    float *of[TREE_BLOCKS_MAX];
+    int used = 0;
+    for (int b = 0; b < t->all_count; b++) {
+        held[used] = t->all[b];
+        of[used++] = values[b];
+        used = fold(t->exchanged, held, of, used, count);
     }
-    e->out = e->operations->allocate((size_t)out_values(e->stretch, e->blocks_of[c->rank]) * sizeof *e->out);
-    e->in = e->operations->allocate((size_t)in_values(e->stretch, c->size, e->blocks) * sizeof *e->in);
-    return e;
+    for (; used > 1; used--)
+        add(t->exchanged, of[used - 2], of[used - 1], count);
+    return of[0];
 }
 
-static void exchange_free(struct tree_exchange *e) {
-    if (!e)
-        return;
-    e->operations->release(e->out);
-    e->operations->release(e->in);
-    free(e->blocks_of);
-    free(e->all);
-    free(e->sends);
-    free(e->receives);
-    free(e->slices);
-    free(e);
+/* The blocks of all ranks, in order. */
+static void list_blocks(int shards, int ranks, struct tree_block *all, int *all_count, int *blocks_of) {
+    *all_count = 0;
+    for (int r = 0; r < ranks; r++) {
+        struct tree_block blocks[TREE_BLOCKS_MAX];
+        blocks_of[r] = tree_blocks(shards, ranks, r, blocks);
+        memcpy(all + *all_count, blocks, (size_t)blocks_of[r] * sizeof *blocks);
+        *all_count += blocks_of[r];
+    }
 }
 
-void tree_init(struct tree_sum *t, const struct backend *b, int64_t count, int shards, struct collective *c) {
-    *t = (struct tree_sum){.operations = b->operations, .count = count};
-    allocate_arrays(t, shards, c->size, c->rank);
-    t->exchange = c->size > 1 ? exchange_new(b, count, shards, c) : NULL;
+static void exchange_init(struct tree_sum *t, const struct backend *b, struct collective *c, const int64_t *slices) {
+    int *blocks_of = xcalloc((size_t)c->size, sizeof *blocks_of);
+    t->all = xcalloc((size_t)t->shards, sizeof *t->all);
+    list_blocks(t->shards, c->size, t->all, &t->all_count, blocks_of);
+    struct exchange_plan plan = {.blocks_of = blocks_of, .slices = slices, .sum = climb, .context = t};
+    if (b->kind == BACKEND_CPU && collective_has_rounds(c))
+        t->exchange = exchange_new(c, &plan, t->count);
+    else
+        t->waited = waited_exchange_new(c, b, &plan, t->count);
+    t->exchanged = c->way->on_gpu ? b->operations : backend_cpu.operations;
+    free(blocks_of);
 }
+
+void tree_init(struct tree_sum *t, const struct backend *b, struct collective *c, int shards, int64_t count, const int64_t *slices) {
+    *t = (struct tree_sum){.operations = b->operations, .count = count, .shards = shards, .is_sliced = slices && c->size > 1};
+    allocate_arrays(t, c->size, c->rank);
+    if (c->size > 1)
+        exchange_init(t, b, c, slices);
+}
+
+void tree_restart(struct tree_sum *t) { t->used = 0; }
 
 void tree_release(struct tree_sum *t) {
     for (int i = 0; i < TREE_BLOCKS_MAX && t->arrays[i]; i++)
         t->operations->release(t->arrays[i]);
     exchange_free(t->exchange);
+    waited_exchange_free(t->waited);
+    free(t->all);
     *t = (struct tree_sum){0};
 }
 
-int64_t tree_exchange_bytes(enum backend_kind kind, int64_t count, int shards, int ranks) {
+int64_t tree_exchange_bytes(enum backend_kind kind, int shards, int ranks, int64_t count, const int64_t *slices) {
+    int *blocks_of = xcalloc((size_t)ranks, sizeof *blocks_of), all_count;
+    struct tree_block *all = xcalloc((size_t)shards, sizeof *all);
+    list_blocks(shards, ranks, all, &all_count, blocks_of);
+    struct exchange_plan plan = {.blocks_of = blocks_of, .slices = slices};
+    int64_t bytes = kind == BACKEND_CPU ? exchange_bytes(&plan, ranks, count) : waited_exchange_bytes(&plan, ranks, count);
+    free(blocks_of);
+    free(all);
+    return bytes;
+}
+
+int tree_ready(struct tree_sum *t, int64_t at, int64_t count, struct error *err) {
     struct tree_block blocks[TREE_BLOCKS_MAX];
-    int64_t stretch = stretch_of(kind, count);
-    int all = 0, own = tree_blocks(shards, ranks, 0, blocks);
-    for (int r = 0; r < ranks; r++)
-        all += tree_blocks(shards, ranks, r, blocks);
-    return ranks > 1 ? (out_values(stretch, own) + in_values(stretch, ranks, all)) * (int64_t)sizeof(float) : 0;
-}
-
-/* Block after block lie side by side in e->in, `count` values each: neighbours are summed as they stand in the tree. */
-static void climb(struct tree_exchange *e, float *sum, int64_t count) {
-    struct tree_block held[TREE_BLOCKS_MAX];
     float *values[TREE_BLOCKS_MAX];
-    int used = 0;
-    for (int b = 0; b < e->blocks; b++) {
-        held[used] = e->all[b];
-        values[used++] = e->in + b * count;
-        for (; used > 1 && are_siblings(held[used - 2], held[used - 1]); used--) {
-            held[used - 2].count *= 2;
-            add(e->operations, values[used - 2], values[used - 1], count);
-        }
-    }
-    e->operations->copy(sum, values[0], (size_t)count * sizeof *sum);
-}
-
-static int exchange_stretch(struct tree_sum *t, int64_t at, int64_t count, struct error *err) {
-    struct tree_exchange *e = t->exchange;
-    struct collective *c = e->group;
-    bool on_gpu = c->way->on_gpu, in_place = e->operations == t->operations;
-    int64_t own_at = slice_at(count, c->size, c->rank), own = slice_at(count, c->size, c->rank + 1) - own_at, used = 0;
-    for (int r = 0; r < c->size; r++) {
-        int64_t from = slice_at(count, c->size, r), size = slice_at(count, c->size, r + 1) - from;
-        for (int b = 0; b < t->used; b++, used += size)
-            (in_place ? t->operations->copy : t->operations->download)(e->out + used, t->arrays[b] + at + from,
-                                                                       (size_t)size * sizeof(float));
-        e->sends[r] = t->used * size;
-        e->receives[r] = e->blocks_of[r] * own;
-        e->slices[r] = size;
-    }
-    int rc = (on_gpu ? collective_gpu_all_to_all : collective_all_to_all)(c, e->out, e->sends, e->in, e->receives, err);
-    float *sum = in_place ? t->arrays[0] + at : e->out;
-    if (rc == 0)
-        climb(e, sum + own_at, own);
-    if (rc == 0)
-        rc = (on_gpu ? collective_gpu_gather_slices : collective_gather_slices)(c, sum, e->slices, err);
-    if (rc == 0 && !in_place)
-        t->operations->upload(t->arrays[0] + at, sum, (size_t)count * sizeof *sum);
-    return rc;
+    memcpy(blocks, t->blocks, sizeof blocks);
+    for (int b = 0; b < t->used; b++)
+        values[b] = t->arrays[b] + at;
+    fold(t->operations, blocks, values, t->used, count);
+    return t->exchange ? exchange_begin(t->exchange, t->arrays, at, count, err) : 0;
 }
 
 int tree_finish(struct tree_sum *t, struct error *err) {
-    int rc = 0;
-    for (int64_t at = 0; t->exchange && rc == 0 && at < t->count; at += t->exchange->stretch)
-        rc = exchange_stretch(t, at, smaller(t->exchange->stretch, t->count - at), err);
-    return rc;
+    t->used = fold(t->operations, t->blocks, t->arrays, t->used, 0);
+    if (t->waited)
+        return waited_exchange_run(t->waited, t->arrays, err);
+    return t->exchange ? exchange_finish(t->exchange, err) : 0;
 }
 
 int tree_sum_doubles(struct collective *c, int shards, const double *own, double *sum, struct error *err) {

@@ -45,9 +45,7 @@ void cuda_adamw_step(float *weight, float *momentum, float *variance, const floa
     launch_step<1>(weight + 4 * fours, momentum + 4 * fours, variance + 4 * fours, gradient + 4 * fours, count - 4 * fours, s);
 }
 
-/* ---- a double a block, in an order that depends on count alone ---- */
-
-enum { SQUARES_BLOCK = 16384 };
+/* ---- a double for each SQUARES_BLOCK, in an order that depends on count alone ---- */
 
 __global__ void squares_kernel(double *partial, const float *x, int64_t count) {
     int64_t first = (int64_t)blockIdx.x * SQUARES_BLOCK, last = first + SQUARES_BLOCK < count ? first + SQUARES_BLOCK : count;

@@ -7,7 +7,7 @@
 #include "common/xmalloc.h"
 #include "jobs/kernels/vector_math.h"
 
-enum { BLOCK = 16384 };   /* elements a thread takes at a time; also the fixed block of the sum of squares */
+enum { BLOCK = SQUARES_BLOCK };   /* elements a thread takes at a time */
 
 struct step {
     float learning_rate, beta1, beta2, epsilon, decay, scale, momentum_correction, variance_correction;

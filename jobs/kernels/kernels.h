@@ -119,7 +119,8 @@ struct adamw {
 };
 void adamw_step(float *weight, float *momentum, float *variance, const float *gradient, int64_t count, const struct adamw *a);
 
-/* In double and in fixed blocks, so that every rank that holds the same numbers gets the same bits. */
+/* In double: of each block by itself, and then of the blocks in order; so ranks that have a part each come to the bits of the whole. */
+enum { SQUARES_BLOCK = 16384 };
 double sum_of_squares(const float *x, int64_t count);
 
 /* The definitions of what is computed in tiles elsewhere. */

@@ -1,5 +1,5 @@
 /* Eight bytes a turn through eight tables ("slicing by 8", Kounavis and Berry, 2005): about 2 GB/s, so a checksum costs less than the
- * disk. */
+ * disk. What a training waits for is summed four words at a time, in two sums of which one weighs by position (Fletcher, 1982). */
 #include "jobs/model/checksum.h"
 
 #include <pthread.h>
@@ -34,4 +34,21 @@ uint32_t checksum_add(uint32_t sum, const void *data, size_t size) {
     for (; size > 0; p++, size--)
         sum = sum >> 8 ^ tables[0][(sum ^ *p) & 0xff];
     return ~sum;
+}
+
+enum { LANES = 16 };
+
+uint32_t checksum_floats(const float *values, size_t count) {
+    uint32_t sums[2][LANES] = {0};
+    size_t whole = count / LANES * LANES;
+    for (size_t i = 0; i < whole; i += LANES) {
+        uint32_t words[LANES];
+        memcpy(words, values + i, sizeof words);
+#pragma omp simd
+        for (int l = 0; l < LANES; l++) {
+            sums[0][l] += words[l];
+            sums[1][l] += sums[0][l];
+        }
+    }
+    return checksum_add(checksum_add(0, sums, sizeof sums), values + whole, (count - whole) * sizeof *values);
 }

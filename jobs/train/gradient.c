@@ -34,9 +34,14 @@ struct reduction {
     int rc;
 };
 
+/* Of the gradient's last addition on this rank: what is ready goes on its way while the backward goes on. */
 static void reduce_stretch(void *context, int64_t at, int64_t count) {
     struct reduction *r = context;
     struct trainer *t = r->trainer;
+    if (t->tree.shards) {
+        r->rc = r->rc == 0 ? tree_ready(&t->tree, at, count, r->err) : r->rc;
+        return;
+    }
     if (t->staging)
         t->backend->operations->download(t->staging + at, t->gradient + at, (size_t)count * sizeof *t->staging);
     if (r->rc == 0)
@@ -63,13 +68,17 @@ static int compute_share(struct trainer *t, double *loss_sum, double *wait_ms, s
     struct error broken;
     struct reduction reduction = {.trainer = t, .err = &broken};
     draw_samples(t, t->share_first);
-    o->clear(t->gradient, bytes);
+    tree_restart(&t->tree);
+    if (t->tree.shards)
+        t->gradient = tree_next(&t->tree, t->group->rank);
+    else
+        o->clear(t->gradient, bytes);
     *loss_sum = forward(t);
     model_backward(&t->model, &t->pass, t->gradient, reduce_stretch, &reduction);
     int computed = o->finish(err);
     int64_t waits_us = clock_boot_us();
     if (reduction.rc == 0)
-        reduction.rc = collective_all_reduce_finish(t->group, &broken);
+        reduction.rc = t->tree.shards ? tree_finish(&t->tree, &broken) : collective_all_reduce_finish(t->group, &broken);
     *wait_ms = ms_since(waits_us);
     if (t->staging)
         o->upload(t->gradient, t->staging, bytes);
@@ -89,19 +98,22 @@ static int compute_shards(struct trainer *t, double *loss_sum, double *wait_ms, 
     int shards = (int)t->settings->shards, first, count;
     struct error broken;
     double *losses = xcalloc((size_t)shards, sizeof *losses);
+    struct reduction reduction = {.trainer = t, .err = &broken};
     tree_share(shards, t->group->size, t->group->rank, &first, &count);
     tree_restart(&t->tree);
     for (int shard = first; shard < first + count; shard++) {
+        bool last = shard == first + count - 1;
         draw_samples(t, shard * t->share);
         losses[shard] = forward(t);
-        model_backward(&t->model, &t->pass, tree_next(&t->tree, shard), NULL, NULL);
-        tree_added(&t->tree);
+        model_backward(&t->model, &t->pass, tree_next(&t->tree, shard), last ? reduce_stretch : NULL, &reduction);
+        if (!last)
+            tree_added(&t->tree);
     }
     int computed = t->backend->operations->finish(err);
     if (computed < 0)
         losses[first] = NAN;   /* so that all ranks ask whether there was a failure */
     int64_t waits_us = clock_boot_us();
-    int rc = tree_finish(&t->tree, &broken);
+    int rc = reduction.rc == 0 ? tree_finish(&t->tree, &broken) : reduction.rc;
     *wait_ms = ms_since(waits_us);
     t->gradient = t->tree.arrays[0];
     if (rc == 0)
@@ -116,6 +128,41 @@ int gradient_compute(struct trainer *t, double *loss, double *wait_ms, struct er
     int rc = t->settings->shards ? compute_shards(t, loss, wait_ms, err) : compute_share(t, loss, wait_ms, err);
     *loss /= (double)targets_of_batch(t);
     return rc;
+}
+
+/* ---- its norm ---- */
+
+/* Of a slice's blocks, as they are summed in the whole: so the norm has the bits that it has on one rank. */
+static void sum_own_squares(struct trainer *t, double *of_blocks) {
+    const struct backend_operations *o = t->backend->operations;
+    int64_t end = t->own_first + t->own_count < t->model.trained ? t->own_first + t->own_count : t->model.trained;
+    for (int64_t at = t->own_first; at < end; at += SQUARES_BLOCK) {
+        o->sum_of_squares(t->squares, t->gradient + at, end - at < SQUARES_BLOCK ? end - at : SQUARES_BLOCK);
+        o->download(&of_blocks[at / SQUARES_BLOCK], t->squares, sizeof *of_blocks);
+    }
+}
+
+/* A block has one owner, so a sum over the ranks only adds zeros. */
+static int norm_of_slices(struct trainer *t, double *norm, struct error *err) {
+    int64_t blocks = (t->model.trained + SQUARES_BLOCK - 1) / SQUARES_BLOCK;
+    double *squares = xcalloc((size_t)blocks, sizeof *squares), sum = 0;
+    sum_own_squares(t, squares);
+    int rc = collective_sum(t->group, squares, (int)blocks, err);
+    for (int64_t b = 0; b < blocks; b++)
+        sum += squares[b];
+    free(squares);
+    *norm = sqrt(sum);
+    return rc;
+}
+
+int gradient_norm(struct trainer *t, double *norm, struct error *err) {
+    if (t->tree.is_sliced)
+        return norm_of_slices(t, norm, err);
+    double squares = 0;
+    t->backend->operations->sum_of_squares(t->squares, t->gradient, t->model.trained);
+    t->backend->operations->download(&squares, t->squares, sizeof squares);
+    *norm = sqrt(squares);
+    return 0;
 }
 
 /* ---- what was not trained on ---- */

@@ -4,14 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/xmalloc.h"
 
 enum { STRETCH = 1 << 20 };   /* parameters that are exchanged at a time */
 
 static bool is_sharded(const struct trainer *t) { return t->settings->shard_optimizer && t->group->size > 1; }
 
-/* Whole vectors of the kernels. */
-static int64_t slice_at(int64_t count, int ranks, int rank) { return rank == ranks ? count : count * rank / ranks / 16 * 16; }
+/* Whole blocks of the norm's sum. */
+static int64_t slice_at(int64_t count, int ranks, int rank) {
+    return rank == ranks ? count : count * rank / ranks / SQUARES_BLOCK * SQUARES_BLOCK;
+}
+
+void optimizer_slices(int64_t parameters, int ranks, int64_t *slices) {
+    for (int r = 0; r <= ranks; r++)
+        slices[r] = slice_at(parameters, ranks, r);
+}
 
 int64_t optimizer_moments(int64_t parameters, int ranks, bool shard) {
     return shard ? parameters - slice_at(parameters, ranks, ranks - 1) : parameters;
@@ -134,7 +142,7 @@ static int exchange_weights(struct trainer *t, struct error *err) {
 
 /* ---- a step ---- */
 
-int optimizer_step(struct trainer *t, double gradient_norm, double learning_rate, struct error *err) {
+int optimizer_step(struct trainer *t, double gradient_norm, double learning_rate, double *wait_ms, struct error *err) {
     const struct train_settings *s = t->settings;
     struct adamw a = {.learning_rate = (float)learning_rate,
                       .beta1 = 0.9f,
@@ -152,5 +160,8 @@ int optimizer_step(struct trainer *t, double gradient_norm, double learning_rate
             t->backend->operations->adamw_step(weights + at, t->momentum + own_at, t->variance + own_at, t->gradient + at, count, &a);
     }
     model_update_statistics(&t->model, t->gradient);
-    return is_sharded(t) ? exchange_weights(t, err) : 0;
+    int64_t waits_us = clock_boot_us();
+    int rc = is_sharded(t) ? exchange_weights(t, err) : 0;
+    *wait_ms += (double)(clock_boot_us() - waits_us) / 1e3;
+    return rc;
 }

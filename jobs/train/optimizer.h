@@ -13,8 +13,12 @@ void optimizer_open(struct trainer *t);
 void optimizer_close(struct trainer *t);   /* again is harmless */
 int64_t optimizer_moments(int64_t parameters, int ranks, bool shard);   /* of each kind, the most that a rank holds */
 
-/* One step of AdamW with the gradient of all parameters, scaled to the clip, and its running statistics. */
-int optimizer_step(struct trainer *t, double gradient_norm, double learning_rate, struct error *err);
+/* The slices of all ranks, [ranks + 1]: where each begins, and the end of the last. They begin where blocks of the gradient's norm do. */
+void optimizer_slices(int64_t parameters, int ranks, int64_t *slices);
+
+/* One step of AdamW with the gradient of this rank's parameters, scaled to the clip, and its running statistics. wait_ms grows by what the
+ * exchange of the weights takes. */
+int optimizer_step(struct trainer *t, double gradient_norm, double learning_rate, double *wait_ms, struct error *err);
 
 /* To and from rank 0's host memory, [parameters] each; elsewhere NULL. */
 int optimizer_distribute(struct trainer *t, const float *momentum, const float *variance, struct error *err);

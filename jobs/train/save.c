@@ -83,7 +83,7 @@ static uint32_t sum_floats(const float *values, int64_t count) {
 #pragma omp parallel for
     for (int64_t i = 0; i < pieces; i++) {
         int64_t left = count - i * PIECE;
-        sums[i] = checksum_add(0, values + i * PIECE, (size_t)(left < PIECE ? left : PIECE) * sizeof(float));
+        sums[i] = checksum_floats(values + i * PIECE, (size_t)(left < PIECE ? left : PIECE));
     }
     uint32_t sum = checksum_add(0, sums, (size_t)pieces * sizeof *sums);
     free(sums);

@@ -54,16 +54,28 @@ static float *allocate_array(const struct trainer *t) {
     return t->backend->operations->allocate((size_t)t->model.count * sizeof(float));
 }
 
-/* Of the gradients: by shards the tree has them. */
 static void share_batch(struct trainer *t) {
     const struct train_settings *s = t->settings;
     if (s->shards) {
-        tree_init(&t->tree, t->backend, t->model.count, (int)s->shards, t->group);
         t->share = (int)(s->batch / s->shards);
         return;
     }
     t->share_first = (int)(s->batch * t->group->rank / t->group->size);
     t->share = (int)(s->batch * (t->group->rank + 1) / t->group->size) - t->share_first;
+}
+
+/* Summed in a tree over the shards, or over the ranks where each needs the sums of its slice only; else by the collective. */
+static void allocate_gradient(struct trainer *t) {
+    const struct train_settings *s = t->settings;
+    int ranks = t->group->size;
+    bool sliced = s->shard_optimizer && t->backend->kind == BACKEND_CPU && collective_has_rounds(t->group);
+    if (s->shards || sliced) {
+        int64_t *slices = xcalloc((size_t)ranks + 1, sizeof *slices);
+        optimizer_slices(t->model.count, ranks, slices);
+        tree_init(&t->tree, t->backend, t->group, s->shards ? (int)s->shards : ranks, t->model.count, sliced ? slices : NULL);
+        free(slices);
+        return;
+    }
     t->gradient = allocate_array(t);
     if (t->backend->kind != BACKEND_CPU && t->group->size > 1 && !t->group->way->on_gpu)
         t->staging = xcalloc((size_t)t->model.count, sizeof *t->staging);
@@ -73,6 +85,7 @@ static void allocate(struct trainer *t) {
     const struct train_settings *s = t->settings;
     model_init(&t->model, &s->model, t->backend);
     share_batch(t);
+    allocate_gradient(t);
     optimizer_open(t);
     t->squares = t->backend->operations->allocate(sizeof *t->squares);
     t->input_bytes = model_input_bytes(&s->model);
@@ -119,7 +132,7 @@ void trainer_close(struct trainer *t) {
     free(t->inputs);
     free(t->targets);
     free(t->staging);
-    if (!t->settings->shards)
+    if (!t->tree.shards)
         t->backend->operations->release(t->gradient);
     tree_release(&t->tree);
     optimizer_close(t);
@@ -138,14 +151,25 @@ static void print_backend(const struct train_settings *s) {
         printf("backend           cpu: %s\n", cpu.device);
 }
 
+/* What the tree has under way among ranks. */
+static int64_t exchange_bytes(const struct train_settings *s, int64_t parameters, int ranks) {
+    bool sliced = s->shard_optimizer && s->where == BACKEND_CPU;
+    if (!s->shards && !sliced)
+        return 0;
+    int64_t *slices = xcalloc((size_t)ranks + 1, sizeof *slices);
+    optimizer_slices(parameters, ranks, slices);
+    int64_t bytes = tree_exchange_bytes(s->where, s->shards ? (int)s->shards : ranks, ranks, parameters, sliced ? slices : NULL);
+    free(slices);
+    return bytes;
+}
+
 void trainer_print_plan(const struct train_settings *s, int ranks) {
     struct model m;
     model_init_layout(&m, &s->model);
     int64_t share = s->shards ? s->batch / s->shards : (s->batch + ranks - 1) / ranks, mib = 1 << 20;
     int64_t gradients = s->shards ? tree_most_blocks((int)s->shards, ranks, 0) : 1, array_bytes = m.count * (int64_t)sizeof(float);
     int64_t moments_bytes = 2 * optimizer_moments(m.count, ranks, s->shard_optimizer) * (int64_t)sizeof(float);
-    int64_t exchange_bytes = s->shards ? tree_exchange_bytes(s->where, m.count, (int)s->shards, ranks) : 0;
-    int64_t state_bytes = (1 + gradients) * array_bytes + exchange_bytes + moments_bytes;
+    int64_t state_bytes = (1 + gradients) * array_bytes + moments_bytes + exchange_bytes(s, m.count, ranks);
     int64_t pass_bytes = model_pass_bytes(&m, backend_element(s->where, s->rounding), (int)share);
     int64_t data_bytes = dataset_bytes(&s->model, s->data.items, s->data.count);
     double flops = model_training_flops(&m);

@@ -45,21 +45,15 @@ static int exchange_news(struct trainer *t, int64_t *request, struct error *err)
     return 0;
 }
 
-static double gradient_norm(struct trainer *t) {
-    double squares = 0;
-    t->backend->operations->sum_of_squares(t->squares, t->gradient, t->model.trained);
-    t->backend->operations->download(&squares, t->squares, sizeof squares);
-    return sqrt(squares);
-}
-
 static int run_step(struct trainer *t, struct metrics *m, int64_t *request, struct error *err) {
     int64_t begin_us = clock_boot_us();
     int rc = gradient_compute(t, &m->loss, &m->wait_ms, err);
     if (rc == 0)
         rc = exchange_news(t, request, err);
+    if (rc == 0)
+        rc = gradient_norm(t, &m->gradient_norm, err);
     if (rc < 0)
         return rc;
-    m->gradient_norm = gradient_norm(t);
     m->learning_rate = learning_rate(t->settings, t->step);
     if (!isfinite(m->loss) || !isfinite(m->gradient_norm)) {
         error_set(err, ERR_FAILED,
@@ -68,7 +62,7 @@ static int run_step(struct trainer *t, struct metrics *m, int64_t *request, stru
                   t->settings->checkpoint ? "; the checkpoints are those of before" : "");
         return fail_together(t, err);
     }
-    rc = optimizer_step(t, m->gradient_norm, m->learning_rate, err);
+    rc = optimizer_step(t, m->gradient_norm, m->learning_rate, &m->wait_ms, err);
     if (rc < 0)
         return rc;
     m->step = ++t->step;

@@ -19,20 +19,23 @@ $(BENCH)/bench_policy: LDFLAGS += -Wl,--wrap=place_gang   # its calls are counte
 BLAS_INCLUDE := $(subst /lib/,/include/,$(subst /lib64/,/include/,$(BLAS_DIR)))
 BLAS_LIBS    := $(if $(BLAS_DIR),-L$(BLAS_DIR) -Wl$(comma)-rpath$(comma)$(BLAS_DIR)) -lopenblas
 
-$(BENCH)/bench_cnn: $(addprefix $(OBJ)/tests/bench/,bench_cnn.o bench_numbers.o) $(call layer,jobs/model) $(call layer,jobs/backend) \
-                    $(call layer,jobs/kernels) $(call layer,common)
+$(BENCH)/bench_cnn: $(addprefix $(OBJ)/tests/bench/,bench_cnn.o bench_blas.o bench_numbers.o) $(call layer,jobs/model) \
+                    $(call layer,jobs/backend) $(call layer,jobs/kernels) $(call layer,common)
 	$(call link,$(JOBS_LIBS) $(BLAS_LIBS))
-$(OBJ)/tests/bench/bench_cnn.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
+$(OBJ)/tests/bench/bench_blas.o: CFLAGS += $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
+$(OBJ)/tests/bench/bench_cnn.o $(OBJ)/tests/bench/bench_compute.o: CFLAGS += -fopenmp
 
-$(BENCH)/bench_compute: $(addprefix $(OBJ)/tests/bench/,bench_compute.o bench_limits.o bench_numbers.o) $(call layer,jobs/model) \
-                        $(call layer,jobs/backend) $(call layer,jobs/kernels) $(call layer,common)
+$(BENCH)/bench_compute: $(addprefix $(OBJ)/tests/bench/,bench_compute.o bench_blas.o bench_limits.o bench_numbers.o) \
+                        $(call layer,jobs/model) $(call layer,jobs/backend) $(call layer,jobs/kernels) $(call layer,common)
 	$(call link,$(COMMON_LIBS) $(JOBS_LIBS) $(BLAS_LIBS))
-$(OBJ)/tests/bench/bench_compute.o: CFLAGS += -fopenmp $(if $(BLAS_INCLUDE),-isystem $(BLAS_INCLUDE))
 
 $(BENCH)/bench_decode: $(addprefix $(OBJ)/tests/bench/,bench_decode.o bench_limits.o bench_numbers.o) $(call layer,jobs/model) \
                        $(call layer,jobs/kernels) $(call layer,common)
 	$(call link,$(COMMON_LIBS) $(JOBS_LIBS))
 $(OBJ)/tests/bench/bench_decode.o: CFLAGS += -fopenmp
+
+$(BENCH)/bench_reduce: $(addprefix $(OBJ)/tests/bench/,bench_reduce.o bench_numbers.o) $(JOBS_BASE)
+	$(call link,$(JOBS_LIBS))
 
 $(BENCH)/bench_gpu: $(OBJ)/tests/bench/bench_gpu.o $(OBJ)/tests/bench/bench_numbers.o $(call layer,jobs/model) $(call layer,jobs/backend) \
                     $(call layer,jobs/kernels) $(call layer,common)
@@ -45,10 +48,11 @@ bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd
 	@BIN=$(BIN) tests/bench/gang.py $(BENCH)/stamp
 bench-policy: $(BENCH)/bench_policy
 	@$(BENCH)/bench_policy
-bench-compute: $(addprefix $(BENCH)/,bench_compute bench_cnn bench_decode) $(BIN)/muster-train
+bench-compute: $(addprefix $(BENCH)/,bench_compute bench_cnn bench_decode bench_reduce) $(BIN)/muster-train
 	@$(BENCH)/bench_compute
 	@$(BENCH)/bench_cnn
 	@$(BENCH)/bench_decode
+	@BIN=$(BIN) tests/bench/ranks.py $(BENCH)
 	@BIN=$(BIN) tests/bench/memory.py
 bench-peers: $(BIN)/muster-train
 	@BIN=$(BIN) tests/bench/peers.py

@@ -1,10 +1,9 @@
-/* How many images a second the CNN of jobs/model/cnn.h trains on, next to what the machine's BLAS reaches on a large matrix product and
- * what the network's own micro-kernel does on tiles in the cache. No data set: noise has the same price.
+/* How many images a second the CNN of jobs/model/cnn.h trains on, on one thread, next to what the machine's BLAS reaches on a large matrix
+ * product and what the network's own micro-kernel does on tiles in the cache. No data set: noise has the same price.
  *
- * OMP_NUM_THREADS sets the threads. Time is the processor's, so that other programs of a shared machine count less; on several threads it
- * is the wall's. Prints `metric value unit` lines; each is the best of several repetitions.
+ * Time is the processor's, so that other programs of a shared machine count less. Prints `metric value unit` lines; each is the best of
+ * several repetitions.
  */
-#include <cblas.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +13,14 @@
 #include "jobs/kernels/product.h"
 #include "jobs/model/cnn.h"
 #include "jobs/model/random.h"
+#include "tests/bench/bench_blas.h"
 #include "tests/bench/bench_numbers.h"
 
 enum { BATCH = 64, REPETITIONS = 15, SIDE = 1024, TILES = 4000 };
 
 static double now_s(void) {
     struct timespec t;
-    clock_gettime(omp_get_max_threads() == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -62,7 +62,13 @@ static double evaluation_s(void *context) {
     return now_s() - begin;
 }
 
-static void bench_training(bool batch_norm) {
+static void print_of(const char *run, const char *what, double value, const char *unit) {
+    char metric[64];
+    snprintf(metric, sizeof metric, "%s_%s", run, what);
+    numbers_print(metric, value, unit);
+}
+
+static void bench_training(const char *run, bool batch_norm, double limit_gflops) {
     struct cnn_config config = cnn_config_mnist;
     struct training t = {0};
     config.batch_norm = batch_norm;
@@ -75,10 +81,9 @@ static void bench_training(bool batch_norm) {
     for (int n = 0; n < BATCH; n++)
         t.labels[n] = (int32_t)(n % config.classes);
     double step = best(step_s, &t);
-    numbers_print(batch_norm ? "cnn_batch_norm_training" : "cnn_training", BATCH / step, "images/s");
-    numbers_print(batch_norm ? "cnn_batch_norm_training_flops" : "cnn_training_flops",
-                  BATCH * cnn_training_flops(&t.cnn) / step / 1e9, "GFLOP/s");
-    numbers_print(batch_norm ? "cnn_batch_norm_evaluation" : "cnn_evaluation", BATCH / best(evaluation_s, &t), "images/s");
+    print_of(run, "img_s", BATCH / step, "images/cpu s");
+    print_of(run, "share", BATCH * cnn_training_flops(&t.cnn) / step / 1e9 / limit_gflops, "of limit");
+    print_of(run, "evaluation_img_s", BATCH / best(evaluation_s, &t), "images/cpu s");
     cnn_pass_free(t.pass);
     free(t.weights);
     free(t.gradient);
@@ -86,10 +91,8 @@ static void bench_training(bool batch_norm) {
 }
 
 static double sgemm_s(void *context) {
-    float *x = context;
     double begin = now_s();
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, SIDE, SIDE, SIDE, 1.0f, x, SIDE, x + SIDE * SIDE, SIDE, 0.0f,
-                x + 2 * SIDE * SIDE, SIDE);
+    blas_multiply(context);
     return now_s() - begin;
 }
 
@@ -106,14 +109,17 @@ static double tiles_s(void *context) {
     return now_s() - begin;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    blas_use_best(argv);
+    omp_set_num_threads(1);
     float *x = noise(3 * SIDE * SIDE);
-    numbers_print("threads", omp_get_max_threads(), "");
-    numbers_print("sgemm_1024", 2.0 * SIDE * SIDE * SIDE / best(sgemm_s, x) / 1e9, "GFLOP/s");
-    double tile_flops = 2.0 * PRODUCT_ROWS * PRODUCT_COLUMNS * DEPTH * LINES;
-    numbers_print("product_tile_1_thread", TILES * tile_flops / best(tiles_s, x) / 1e9, "GFLOP/s");
-    bench_training(false);
-    bench_training(true);
+    struct blas_product p = blas_product_new();
+    double limit_gflops = blas_gflops(best(sgemm_s, &p)), tile_flops = 2.0 * PRODUCT_ROWS * PRODUCT_COLUMNS * DEPTH * LINES;
+    numbers_print("train_cnn_1t_limit_sgemm_gflops", limit_gflops, "Gflop/s");
+    numbers_print("limit_product_tile_gflops", TILES * tile_flops / best(tiles_s, x) / 1e9, "Gflop/s");
+    bench_training("train_cnn_1t", false, limit_gflops);
+    bench_training("train_cnn_batch_norm_1t", true, limit_gflops);
+    blas_product_free(&p);
     free(x);
     return 0;
 }

@@ -4,22 +4,21 @@
  * Prints `metric value unit` lines, medians. Products and steps are measured in turns, so that what else runs here slows both. With one
  * thread the share is that of CPU times, which other programs of a shared machine don't count in; with more it is that of wall times.
  */
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "common/xmalloc.h"
 #include "jobs/kernels/kernels.h"
 #include "jobs/model/gpt.h"
+#include "tests/bench/bench_blas.h"
 #include "tests/bench/bench_limits.h"
 #include "tests/bench/bench_numbers.h"
 
-enum { REPETITIONS = 9, SIDE = 1024, TRIADS = 5 };
+enum { REPETITIONS = 9, TRIADS = 5 };
 
 struct times {
     double wall_s[REPETITIONS], cpu_s[REPETITIONS];
@@ -41,21 +40,14 @@ static void print_of(const char *run, const char *what, double value, const char
 
 /* ---- the limit: a product that fits the caches ---- */
 
-static float *matrix(int64_t count) {
-    float *x = xmalloc((size_t)count * sizeof *x);
-    for (int64_t i = 0; i < count; i++)
-        x[i] = (float)(i % 17) - 8;
-    return x;
-}
+typedef void multiply_fn(const struct blas_product *p);
 
-static void multiply(struct times *t, int i, const float *a, const float *b, float *c) {
+static void time_product(struct times *t, int i, multiply_fn *multiply, const struct blas_product *p) {
     double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, SIDE, SIDE, SIDE, 1, a, SIDE, b, SIDE, 0, c, SIDE);
+    multiply(p);
     t->wall_s[i] = seconds(CLOCK_MONOTONIC) - wall;
     t->cpu_s[i] = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 }
-
-static double gflops(double s) { return 2e-9 * SIDE * SIDE * SIDE / s; }
 
 /* ---- a model, trained as muster-train does it ---- */
 
@@ -112,56 +104,60 @@ static void train_step(struct trial *t) {
 static void measure(const char *run, const struct gpt_config *config, int T, int B, int threads) {
     struct trial t;
     struct times steps, products;
-    float *a = matrix(SIDE * SIDE), *b = matrix(SIDE * SIDE), *c = matrix(SIDE * SIDE);
+    struct blas_product p = blas_product_new();
     omp_set_num_threads(threads);
     trial_init(&t, config, T, B);
     for (int i = -2; i < REPETITIONS; i++) {   /* the first two warm up */
         int at = i < 0 ? 0 : i;
-        multiply(&products, at, a, b, c);
+        time_product(&products, at, blas_multiply, &p);
         double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
         train_step(&t);
         steps.wall_s[at] = seconds(CLOCK_MONOTONIC) - wall;
         steps.cpu_s[at] = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     }
     double wall_s = median(steps.wall_s), cpu_s = median(steps.cpu_s), tokens = T * B, operations = 6e-9 * (double)t.g.count * tokens;
-    double limit = gflops(median(threads == 1 ? products.cpu_s : products.wall_s));
+    double limit = blas_gflops(median(threads == 1 ? products.cpu_s : products.wall_s));
     print_of(run, "tok_s", tokens / wall_s, "tokens/s");
     if (threads == 1)
         print_of(run, "cpu_tok_s", tokens / cpu_s, "tokens/cpu s");
-    print_of(run, "limit_sgemm", limit, "Gflop/s");
+    print_of(run, "limit_sgemm_gflops", limit, "Gflop/s");
     print_of(run, "share", operations / (threads == 1 ? cpu_s : wall_s) / limit, "of limit");
     trial_release(&t);
-    free(a);
-    free(b);
-    free(c);
+    blas_product_free(&p);
+}
+
+static void print_products(const char *metric, multiply_fn *multiply, int threads, const struct blas_product *p) {
+    struct times t;
+    omp_set_num_threads(threads);
+    for (int i = -1; i < REPETITIONS; i++)
+        time_product(&t, i < 0 ? 0 : i, multiply, p);
+    numbers_print(metric, blas_gflops(median(t.wall_s)), "Gflop/s");
 }
 
 static void print_limits(void) {
-    struct times t;
     double triads[TRIADS];
-    float *a = matrix(SIDE * SIDE), *b = matrix(SIDE * SIDE), *c = matrix(SIDE * SIDE);
-    for (int threads = 1; threads <= 2; threads++) {
-        omp_set_num_threads(threads);
-        for (int i = 0; i < REPETITIONS; i++)
-            multiply(&t, i, a, b, c);
-        numbers_print(threads == 1 ? "limit_sgemm_gflops" : "limit_sgemm_2t_gflops", gflops(median(t.wall_s)), "Gflop/s");
-    }
+    struct blas_product p = blas_product_new();
+    print_products("limit_sgemm_gflops", blas_multiply, 1, &p);
+    print_products("limit_sgemm_2t_gflops", blas_multiply, 2, &p);
+    print_products("limit_sgemm_bf16_gflops", blas_multiply_in_bf16, 1, &p);
     for (int i = 0; i < TRIADS; i++)
         triads[i] = limit_triad_gb_per_s();
     numbers_print("limit_triad_gb_s", numbers_percentile(triads, TRIADS, 50), "GB/s");
-    free(a);
-    free(b);
-    free(c);
+    blas_product_free(&p);
 }
 
-/* OpenBLAS takes CPUs that are newer than itself for old ones; the limit is what its best kernels do. It reads this when it is loaded. */
-static void use_best_blas(char *const *words) {
-    const char *core = getenv("OPENBLAS_CORETYPE");
-    if ((!core || strcmp(core, "SkylakeX") != 0) && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
-        setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
-        setenv("OMP_WAIT_POLICY", "passive", 0);   /* threads that spin for each other cost half the speed where others use the cores */
-        execv("/proc/self/exe", words);
-    }
+/* What one of several processes does at the same time: tests/bench/ranks.py starts them. One product is too short to meet another's: they
+ * multiply for a while. */
+static void print_products_for(double span_s) {
+    struct blas_product p = blas_product_new();
+    int products = 0;
+    omp_set_num_threads(1);
+    blas_multiply(&p);
+    double begin = seconds(CLOCK_MONOTONIC), now = begin;
+    for (; now - begin < span_s; now = seconds(CLOCK_MONOTONIC), products++)
+        blas_multiply(&p);
+    numbers_print("products", blas_gflops((now - begin) / products), "Gflop/s");
+    blas_product_free(&p);
 }
 
 static const struct {
@@ -177,10 +173,14 @@ static const struct {
     {"train_gpt_124m_1t", {.vocabulary = GPT_BYTES, .context = 64, .layers = 12, .heads = 12, .channels = 768}, 64, 4, 1},
 };
 
-/* A word is the only run to make. */
+/* A word is the only run to make; `products` and a number: products of one thread for so many seconds. */
 int main(int argc, char **argv) {
-    use_best_blas(argv);
-    printf("# %s\n", openblas_get_corename());
+    blas_use_best(argv);
+    if (argc == 3 && strcmp(argv[1], "products") == 0) {
+        print_products_for(atof(argv[2]));
+        return 0;
+    }
+    printf("# %s\n", blas_core());
     if (argc == 1)
         print_limits();
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)

@@ -36,7 +36,7 @@ static void measure(const struct gpt *g, int sequences) {
         gpt_decode(g, d, rows, sequences);
         took[i < 0 ? 0 : i] = seconds() - begin;
     }
-    snprintf(metric, sizeof metric, "decode_s15m_1t_b%d", sequences);
+    snprintf(metric, sizeof metric, "decode_s15m_1t_b%d_tok_s", sequences);
     numbers_print(metric, sequences / numbers_percentile(took, STEPS, 50), "tokens/cpu s");
     free(logits);
     gpt_decoder_free(d);

@@ -402,6 +402,27 @@ static void checksums_are_those_of_zlib(void **state) {
     assert_int_equal(checksum_add(0, "The quick brown fox jumps over the lazy dog", 43), 0x414fa339u);
 }
 
+/* What replicas are compared by: any bit counts, and so does the order, in whole lanes and behind them. */
+static void a_bit_or_an_order_changes_the_checksum_of_floats(void **state) {
+    enum { COUNT = 53 };
+    float values[COUNT], changed[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        values[i] = 1.0f / (float)(i + 3);
+    uint32_t sum = checksum_floats(values, COUNT);
+    for (int bit = 0; bit < 32 * COUNT; bit++) {
+        memcpy(changed, values, sizeof values);
+        ((unsigned char *)changed)[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        assert_int_not_equal(checksum_floats(changed, COUNT), sum);
+    }
+    for (int i = 0; i < COUNT; i++)
+        for (int j = 0; j < i; j++) {
+            memcpy(changed, values, sizeof values);
+            changed[i] = values[j];
+            changed[j] = values[i];
+            assert_int_not_equal(checksum_floats(changed, COUNT), sum);
+        }
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -421,6 +442,7 @@ int main(void) {
         TEST(what_is_trained_on_meanwhile_is_not_written),
         TEST(a_writer_that_fails_says_so_when_waited_for),
         cmocka_unit_test(checksums_are_those_of_zlib),
+        cmocka_unit_test(a_bit_or_an_order_changes_the_checksum_of_floats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

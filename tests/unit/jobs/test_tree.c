@@ -37,7 +37,7 @@ static void a_rank_sums_in_the_order_of_the_tree(void **state) {
     float level[SHARDS];
     struct collective alone = {.size = 1};
     struct tree_sum sum;
-    tree_init(&sum, &backend_cpu, 1, SHARDS, &alone);
+    tree_init(&sum, &backend_cpu, &alone, SHARDS, 1, NULL);
     for (int s = 0; s < SHARDS; s++) {
         *tree_next(&sum, s) += level[s] = values[s];
         tree_added(&sum);
