@@ -117,20 +117,20 @@ int optimizer_collect(struct trainer *t, float *momentum, float *variance, struc
     return rc == 0 ? collect(t, t->variance, variance, err) : rc;
 }
 
-/* Each rank's own weights become everybody's; `weights` are in host memory. */
+/* Each rank's own weights become everybody's; they lie in host memory, or in the GPU's where the collective is on it. */
 static int gather_weights(struct trainer *t, float *weights, struct error *err) {
     int64_t *shares = xcalloc((size_t)t->group->size, sizeof *shares);
     int rc = 0;
     for (int64_t at = 0; rc == 0 && at < t->model.count; at += STRETCH) {
         share_stretch(t, at, smaller(STRETCH, t->model.count - at), shares);
-        rc = collective_gather_slices(t->group, weights + at, shares, err);
+        rc = (t->group->way->on_gpu ? collective_gpu_gather_slices : collective_gather_slices)(t->group, weights + at, shares, err);
     }
     free(shares);
     return rc;
 }
 
 static int exchange_weights(struct trainer *t, struct error *err) {
-    if (t->backend->kind == BACKEND_CPU)
+    if (t->backend->kind == BACKEND_CPU || t->group->way->on_gpu)
         return gather_weights(t, t->model.weights, err);
     float *copy = xmalloc((size_t)t->model.count * sizeof *copy);
     t->backend->operations->download(copy + t->own_first, t->model.weights + t->own_first, (size_t)t->own_count * sizeof *copy);

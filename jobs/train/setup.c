@@ -37,10 +37,12 @@ static int check_same_data(struct trainer *t, struct error *err) {
 
 /* An exact training computes alike everywhere, or not unasked: else its bits would depend on who computes which shard. */
 static int check_same_arithmetic(struct trainer *t, struct error *err) {
-    char mine[ARITHMETIC_MAX] = "", *all = xcalloc((size_t)t->group->size, sizeof mine);
-    bool matters = t->settings->shards && !t->settings->allow_inexact;
+    char mine[ARITHMETIC_MAX] = "", *all;
+    if (!t->settings->shards || t->settings->allow_inexact)
+        return 0;
+    all = xcalloc((size_t)t->group->size, sizeof mine);
     backend_arithmetic(t->backend, mine, sizeof mine);
-    int rc = matters ? collective_all_gather(t->group, mine, sizeof mine, all, err) : 0;
+    int rc = collective_all_gather(t->group, mine, sizeof mine, all, err);
     for (int r = 1; rc == 0 && r < t->group->size; r++)
         if (strcmp(all + (size_t)r * sizeof mine, all) != 0)
             rc = error_set(err, ERR_CONFLICT,
