@@ -103,18 +103,28 @@ static int mpi_all_gather(const void *bytes, size_t size, void *all, struct erro
     return wait_for(MPI_Iallgather(bytes, (int)size, MPI_BYTE, all, (int)size, MPI_BYTE, MPI_COMM_WORLD, &r), &r, 1, "all-gather", err);
 }
 
-/* By messages of its own: Open MPI 4.1's MPI_Ialltoallv sends nothing from a rank that receives nothing. */
+/* By messages of its own: Open MPI 4.1's MPI_Ialltoallv sends nothing from a rank that receives nothing. A rank's own part is copied while
+ * they are on their way. */
 static int mpi_all_to_all(const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err) {
-    int ranks, code = MPI_SUCCESS;
+    int rank, ranks, code = MPI_SUCCESS;
     size_t begun = 0;
+    const float *from = out;
+    float *to = in;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    for (int r = 0; r < rank; r++) {
+        from += sends[r];
+        to += receives[r];
+    }
     MPI_Request *requests = xcalloc(2 * (size_t)ranks, sizeof *requests);
     for (int r = 0; r < ranks; in += receives[r++])
-        if (receives[r] && code == MPI_SUCCESS)
+        if (receives[r] && r != rank && code == MPI_SUCCESS)
             code = MPI_Irecv(in, (int)receives[r], MPI_FLOAT, r, EXCHANGE_TAG, MPI_COMM_WORLD, &requests[begun++]);
     for (int r = 0; r < ranks; out += sends[r++])
-        if (sends[r] && code == MPI_SUCCESS)
+        if (sends[r] && r != rank && code == MPI_SUCCESS)
             code = MPI_Isend(out, (int)sends[r], MPI_FLOAT, r, EXCHANGE_TAG, MPI_COMM_WORLD, &requests[begun++]);
+    if (sends[rank])
+        memcpy(to, from, (size_t)sends[rank] * sizeof *to);
     int rc = wait_for(code, requests, begun, "all-to-all", err);
     free(requests);
     return rc;

@@ -50,7 +50,7 @@ same slices "3 ranks with a slice of the optimiser each"
 wide() { # RANKS NAME OPTIONS...
     n=$1 name=$2
     shift 2
-    mpirun --oversubscribe --bind-to none -np "$n" "$bin/muster-train" "$work/text" --layers 5 --channels 384 --heads 3 --context 33 \
+    mpirun --oversubscribe --bind-to none -np "$n" "$bin/muster-train" "$work/text" --layers 3 --channels 384 --heads 3 --context 33 \
         --batch 4 --steps 3 --reduce exact --shards 4 --threads 1 --checkpoint "$work/$name" --checkpoint-every 2 "$@" >"$work/log" 2>&1 ||
         fail "a wide model on $n ranks"
     (cd "$work/$name/step-00000003" && sha256sum model.safetensors optimizer.safetensors)
