@@ -2,7 +2,7 @@
 #
 # tests/unit/DIR/test_X.c     becomes $(B)/tests/DIR/test_X, linked with the layers that DIR may use: the same rule as for the programs
 # tests/fuzz/fuzz_X.c         becomes $(B)/tests/fuzz/replay_X (its corpus, by any compiler) and build/fuzz/fuzz_X (libFuzzer, by clang)
-# tests/{unit/*,scenarios,sim,fuzz,e2e}/test_*.{py,sh} and tests/tidy.sh are run as they are, with BIN (where the programs are) and TRACES
+# tests/{.,unit/*,scenarios,sim,fuzz,e2e}/test_*.{py,sh} and tests/tidy.sh are run as they are, with BIN (where the programs are) and TRACES
 # (where workload traces are, or empty) in their environment. One that says `# also: asan` in a line is run a second time on the
 # sanitized programs.
 
@@ -70,11 +70,15 @@ fuzz: fuzz-programs
 # --- what is run ---
 UNIT_PROGRAMS := $(foreach d,$(UNIT_DIRS),$(call unit_programs,$(d)))
 SCRIPT_DIRS   := $(wildcard tests/unit/*) tests/scenarios tests/sim tests/fuzz tests/e2e
-SCRIPTS       := $(wildcard tests/tidy.sh) $(sort $(wildcard $(foreach d,$(SCRIPT_DIRS),$(d)/test_*.py $(d)/test_*.sh)))
+SCRIPTS       := $(wildcard tests/tidy.sh tests/test_run.py) $(sort $(wildcard $(foreach d,$(SCRIPT_DIRS),$(d)/test_*.py $(d)/test_*.sh)))
 DAEMONS       := $(addprefix $(BIN)/,musterd muster-worker muster muster-sim)
 in_asan        = $(patsubst build/%,build/asan/%,$(1))
 ASAN_SCRIPTS  := $(if $(SCRIPTS),$(shell grep -sl '^\# also: asan' $(SCRIPTS)))
 TRACES        ?= $(wildcard ../shared/traces)
+
+# Those of whole clusters, which mostly wait, come before those that compute: so the fuzz floor has all the while something to fill.
+CLUSTER_SUITES = $(filter tests/e2e/%,$(SCRIPTS)) $(ASAN_SCRIPTS:%=asan:%) $(FAULT_FLOORS)
+COMPUTING      = $(filter-out tests/e2e/%,$(SCRIPTS))
 
 .PHONY: unit unit-programs test test-programs
 .SECONDARY: $(patsubst %.c,$(OBJ)/%.o,$(foreach d,$(UNIT_DIRS),$(call unit_sources,$(d))))
@@ -88,8 +92,8 @@ test-programs:
 	@$(MAKE) --no-print-directory $(JOBS_AT_ONCE) all unit-programs fault-programs
 	@$(MAKE) --no-print-directory $(JOBS_AT_ONCE) VARIANT=asan unit-programs $(call in_asan,$(DAEMONS))
 test: test-programs
-	@BIN=$(BIN) ASAN_BIN=build/asan/bin TRACES=$(TRACES) tests/run $(UNIT_PROGRAMS) $(call in_asan,$(UNIT_PROGRAMS) $(FUZZ_REPLAYS)) \
-	    $(SCRIPTS) $(FAULT_FLOORS) $(ASAN_SCRIPTS:%=asan:%)
+	@BIN=$(BIN) ASAN_BIN=build/asan/bin TRACES=$(TRACES) tests/run $(CLUSTER_SUITES) $(COMPUTING) \
+	    $(call in_asan,$(UNIT_PROGRAMS) $(FUZZ_REPLAYS)) $(UNIT_PROGRAMS)
 else
 test-programs:
 	@$(MAKE) --no-print-directory $(JOBS_AT_ONCE) all unit-programs

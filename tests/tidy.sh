@@ -127,7 +127,7 @@ texts() {
 sources common scheduler worker jobs tests >"$found.c"
 {
     cat "$found.c"
-    texts | grep -E '\.(py|sh|mk|sql)$|^Makefile$|^deploy/[a-z-]*$|^\.ci/run$'
+    texts | grep -E '\.(py|sh|mk|sql)$|^Makefile$|^deploy/[a-z-]*$|^\.ci/run$|^tests/([a-z]*/)?(run|long)$'
 } | sort -u >"$found.code"
 # shellcheck disable=SC2016
 xargs -r awk 'length($0) > 140 { print FILENAME ":" FNR ": " length($0) " characters" }' <"$found.code" |

@@ -8,6 +8,7 @@ are real; only GPUs are fake.
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -23,6 +24,10 @@ DEPLOY = os.path.join(ROOT, "deploy")
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_LOST")
 SKIP = 77
+
+
+# tests/run ends a suite that hangs, or all when it is interrupted: the cluster is to be stopped all the same.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 class Skip(Exception):
@@ -61,9 +66,15 @@ def wait_for(condition, seconds, what):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below those that the kernel gives out: so nobody is given it while musterd is dead for a moment, however many suites run."""
+    while True:
+        port = random.randrange(10000, 20000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def is_root():

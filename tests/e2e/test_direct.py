@@ -41,7 +41,7 @@ def plain_python_checkpoints_when_asked(c):
 def pytorch_checkpoints_when_asked(c):
     if subprocess.call([PYTHON, "-c", "import torch"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         raise Skip("python3-torch is not installed (deploy/install-deps bench)")
-    handshake(c, TORCH, 6000, 2)
+    handshake(c, TORCH, 3000, 2)
 
 
 def handshake(c, example, steps, ranks, *options):

@@ -15,7 +15,7 @@ from cluster import BIN, Disappointment, check, contains, equal, main, process_r
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
 SEED = int(os.environ.get("FAULT_SEED", str(random.SystemRandom().randrange(1 << 32))))
-STEPS = int(os.environ.get("FAULT_STEPS", "250"))
+STEPS = int(os.environ.get("FAULT_STEPS", "150"))
 chance = random.Random(SEED)
 
 

@@ -27,6 +27,7 @@ int main(int argc, char **argv) {
     MPI_Allreduce(MPI_IN_PLACE, v, n, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
     printf("rank %d of %d sum %g RANK=%s LOCAL_RANK=%s NODE_RANK=%s pid %d\n", rank, size, v[n - 1], getenv("RANK"), getenv("LOCAL_RANK"),
            getenv("NODE_RANK"), (int)getpid());
+    printf("segments in %s\n", getenv("OMPI_MCA_btl_vader_backing_directory"));
     fflush(stdout);
     const char *what = argc > 1 ? argv[1] : "";
     if (!strcmp(what, "die") && rank == 2) {
@@ -58,8 +59,9 @@ def ranks_of(text):
     return sorted((int(r), int(n), s) for r, n, s in re.findall(r"rank (\d+) of (\d+) sum (\S+)", text))
 
 
-def no_segments_left():
-    return [f for f in os.listdir("/dev/shm") if "vader_segment" in f]
+def segment_folders(text):
+    """Where the ranks that printed this keep what they share; each node has a folder a job."""
+    return set(re.findall(r"segments in (/dev/shm/muster\S+)", text))
 
 
 def muster_runs_mpirun_over_two_nodes(c):
@@ -98,7 +100,6 @@ def one_rank_a_node(c):
 
 
 def a_killed_rank_ends_the_gang_and_is_named(c):
-    before = set(no_segments_left())
     job = c.submit("-N", 2, "-g", 4, "-n", 4, "--", program(c), "die")
     c.muster("wait", job, code=128 + signal.SIGKILL, timeout=60)
     row = c.show(job)
@@ -108,7 +109,8 @@ def a_killed_rank_ends_the_gang_and_is_named(c):
     pids = [int(p) for p in re.findall(r"pid (\d+)", c.output(job))]
     equal(len(pids), 4, "ranks that spoke")
     check(not any(process_runs(p) for p in pids), f"no rank is left: {pids}")
-    equal(set(no_segments_left()) - before, set(), "shared memory segments left")
+    folders = segment_folders(c.output(job))
+    equal((len(folders), [f for f in folders if os.path.exists(f)]), (2, []), "folders of shared memory, and those that are left")
 
 
 def a_failing_rank_gives_its_code(c):
@@ -132,11 +134,13 @@ def the_reason_comes_within_two_seconds(c):
 def cancel_leaves_no_rank(c):
     job = c.submit("-N", 2, "-g", 4, "-n", 4, "--", program(c), "sleep")
     c.wait_state(job, "RUNNING")
-    wait_for(lambda: len(re.findall(r"pid \d+", c.output(job))) == 4, 20, "all ranks speak")
-    pids = [int(p) for p in re.findall(r"pid (\d+)", c.output(job))]
+    wait_for(lambda: len(re.findall(r"segments in", c.output(job))) == 4, 20, "all ranks speak")
+    pids, folders = [int(p) for p in re.findall(r"pid (\d+)", c.output(job))], segment_folders(c.output(job))
+    check(all("vader_segment" in name for f in folders for name in os.listdir(f) or [""]), f"{folders} hold segments of shared memory")
     c.muster("cancel", job)
     equal(c.wait_final(job, 20)["state"], "CANCELLED", "state")
     check(not any(process_runs(p) for p in pids), "no rank is left")
+    equal((len(folders), [f for f in folders if os.path.exists(f)]), (2, []), "folders of shared memory, and those that are left")
     nodes = c.json("nodes")["nodes"]
     equal(sum(n["gpus_used"] for n in nodes), 0, "GPUs in use")
 

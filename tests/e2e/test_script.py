@@ -141,20 +141,20 @@ def dry_run_shows_what_the_lines_make(c):
 def the_example_trains_and_resumes(c):
     with open(TRAIN) as f:
         c.write("train.sh", f.read(), mode=0o644)
-    job = c.submit("--grace", "30s", "train.sh", "--steps", 120, "--threads", 1)
+    job = c.submit("--grace", "30s", "train.sh", "--steps", 60, "--threads", 1)
     wait_for(lambda: (c.show(job)["progress"] or {}).get("step", 0) > 5, 60, "the training goes on")
     check(c.show(job)["progress"]["values"]["mfu"] > 0, "the share of the machine's peak is told")
     c.muster("requeue", job)
     c.muster("wait", job, timeout=120)
     row = c.show(job)
     equal((row["state"], row["name"], row["gpus"], len(row["nodes"]), row["attempt"]), ("COMPLETED", "gpt", 4, 2, 2), "the job")
-    equal((row["progress"]["step"], row["progress"]["total"]), (120, 120), "steps: the arguments came through")
+    equal((row["progress"]["step"], row["progress"]["total"]), (60, 60), "steps: the arguments came through")
     with open(f"{c.work}/gpt-{job}.out") as f:
         text = f.read()
     for attempt in (1, 2):
         contains(text, f"job {job}, attempt {attempt}, on ", "what it says first")
     check(os.path.isdir(f"{c.work}/gpt"), "its checkpoints are where it was submitted")
-    check(0 < row["attempts"][0]["step"] < 120, f"the first attempt left with a checkpoint: {row['attempts']}")
+    check(0 < row["attempts"][0]["step"] < 60, f"the first attempt left with a checkpoint: {row['attempts']}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 #!/bin/sh
-# The floor of fuzzing that every `make test` stands on: FUZZ_FLOOR_SECONDS (default 60) a target, on all cores, after they are built.
+# The floor of fuzzing that every `make test` stands on: FUZZ_FLOOR_SECONDS (default 60) of a processor a target, after they are built.
 # `make fuzz` goes longer.
-# timeout: 600
+# in the background
+# timeout: 3600
 cc=${FUZZ_CC:-clang}
 command -v "$cc" >/dev/null || { echo "clang is missing: install clang and libclang-rt-dev to fuzz"; exit 77; }
 

@@ -70,7 +70,7 @@ until [ -s "$work/preempted.jsonl" ]; do
     kill -0 "$pid" 2>/dev/null || fail "the training to be preempted ended by itself: $(cat "$work/preempted.log")"
     sleep 0.02
 done
-pkill -USR1 -f "^mpirun .*/preempted " || true
+pkill -USR1 -f "^mpirun .*$work/preempted " || true
 wait $pid || fail "a preempted training exits with 0"
 step=$(sed -n 's/.*yielding after step //p' "$work/preempted.log")
 [ -n "$step" ] || fail "it was not preempted: $(cat "$work/preempted.log")"
@@ -83,7 +83,7 @@ for after in 0.3 0.6 0.9; do
     train 2 "killed$after" --checkpoint-every 3 &
     pid=$!
     sleep "$after"
-    pkill -9 -f "^[^ ]*(muster-train|mpirun) .*/killed$after " 2>/dev/null || true
+    pkill -9 -f "^[^ ]*(muster-train|mpirun) .*$work/killed$after " 2>/dev/null || true
     wait $pid 2>/dev/null || true
     train 6 "killed$after" --checkpoint-every 3 || fail "$(cat "$work/killed$after.log")"
     same "killed$after" "kill -9 after $after s on 2 ranks, the rest on 6"
