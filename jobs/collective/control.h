@@ -27,7 +27,8 @@ struct control {
     int (*all_gather)(const void *bytes, size_t size, void *all, struct error *err);
     int (*all_to_all)(const float *out, const int64_t *sends, float *in, const int64_t *receives, struct error *err);
     int (*gather_slices)(float *values, const int64_t *slices, struct error *err);
-    int (*round_begin)(const struct collective_message *messages, int count, int number, struct collective_round **round, struct error *err);
+    int (*round_begin)(const struct collective_message *messages, int count, int number, struct collective_round **round,
+                       struct error *err);
     int (*round_end)(struct collective_round *round, bool wait, bool *done, struct error *err);
     int (*gather)(const void *bytes, size_t size, char **all, size_t **lengths, struct error *err);
     int (*send)(int to, const void *bytes, size_t size, struct error *err);

@@ -39,7 +39,8 @@ int64_t waited_exchange_bytes(const struct exchange_plan *plan, int ranks, int64
     return ranks > 1 ? values * (int64_t)sizeof(float) : 0;
 }
 
-struct waited_exchange *waited_exchange_new(struct collective *c, const struct backend *b, const struct exchange_plan *plan, int64_t count) {
+struct waited_exchange *waited_exchange_new(struct collective *c, const struct backend *b, const struct exchange_plan *plan,
+                                            int64_t count) {
     size_t ranks = (size_t)c->size;
     struct waited_exchange *e = xcalloc(1, sizeof *e);
     *e = (struct waited_exchange){.group = c, .arrays_are = b->operations,

@@ -152,7 +152,8 @@ struct collective_round {
     MPI_Request requests[];
 };
 
-static int mpi_round_begin(const struct collective_message *messages, int count, int number, struct collective_round **round, struct error *err) {
+static int mpi_round_begin(const struct collective_message *messages, int count, int number, struct collective_round **round,
+                           struct error *err) {
     struct collective_round *r = xcalloc(1, sizeof *r + (size_t)count * sizeof *r->requests);
     int code = MPI_SUCCESS;
     for (const struct collective_message *m = messages; m < messages + count && code == MPI_SUCCESS; m++) {
