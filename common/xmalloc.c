@@ -21,14 +21,16 @@ void *xmalloc_aligned(size_t alignment, size_t size) {
     return checked(aligned_alloc(alignment, (size + alignment) / alignment * alignment), size + 1);
 }
 
-void *xcalloc_large(size_t size) {
+void *xmalloc_large(size_t size) {
     enum { LARGE_PAGE = 2 << 20, LINE = 64 };
     bool large = size >= 2 * LARGE_PAGE;
     void *memory = xmalloc_aligned(large ? LARGE_PAGE : LINE, size);
     if (large)
         madvise(memory, size, MADV_HUGEPAGE);   /* a wish; it may fail where the system has none */
-    return memset(memory, 0, size);
+    return memory;
 }
+
+void *xcalloc_large(size_t size) { return memset(xmalloc_large(size), 0, size); }
 
 void *xcalloc(size_t count, size_t size) { return checked(calloc(count ? count : 1, size ? size : 1), count); }
 void *xrealloc(void *old, size_t size) { return checked(realloc(old, size ? size : 1), size ? size : 1); }
