@@ -1,5 +1,5 @@
-/* Temperature, top-k, and top-p (Holtzman, 2020), in this order: tokens are thought of from the likeliest to the unlikeliest, and a choice is
- * where so much of the probability lies before it.
+/* Temperature, top-k, and top-p (Holtzman, 2020), in this order: tokens are thought of from the likeliest to the unlikeliest, and a choice
+ * is where so much of the probability lies before it.
  *
  * Among few, top-k's, that is what is done. Sorting a whole vocabulary would take longer than the model does. So, among all, the
  * weights are summed in buckets of tokens about equally likely, and only the bucket in which a choice falls is sorted.
