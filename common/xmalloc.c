@@ -1,10 +1,12 @@
 #include "common/xmalloc.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static void *checked(void *p, size_t size) {
     if (!p && size) {
@@ -18,6 +20,17 @@ void *xmalloc(size_t size) { return checked(malloc(size ? size : 1), size ? size
 void *xmalloc_aligned(size_t alignment, size_t size) {
     return checked(aligned_alloc(alignment, (size + alignment) / alignment * alignment), size + 1);
 }
+
+void *xmalloc_large(size_t size) {
+    enum { LARGE_PAGE = 2 << 20, LINE = 64 };
+    bool large = size >= 2 * LARGE_PAGE;
+    void *memory = xmalloc_aligned(large ? LARGE_PAGE : LINE, size);
+    if (large)
+        madvise(memory, size, MADV_HUGEPAGE);   /* a wish; it may fail where the system has none */
+    return memory;
+}
+
+void *xcalloc_large(size_t size) { return memset(xmalloc_large(size), 0, size); }
 
 void *xcalloc(size_t count, size_t size) { return checked(calloc(count ? count : 1, size ? size : 1), count); }
 void *xrealloc(void *old, size_t size) { return checked(realloc(old, size ? size : 1), size ? size : 1); }

@@ -6,17 +6,11 @@
 
 #include "common/xmalloc.h"
 
-enum { ALIGNMENT = 64, PIECE = 1 << 20 /* bytes that are worth a thread */ };
+enum { PIECE = 1 << 20 /* bytes that are worth a thread */ };
 
 /* ---- memory ---- */
 
 static void clear(void *memory, size_t bytes) { memset(memory, 0, bytes); }
-
-static void *allocate(size_t bytes) {
-    void *memory = xmalloc_aligned(ALIGNMENT, bytes / ALIGNMENT * ALIGNMENT + ALIGNMENT);
-    clear(memory, bytes);
-    return memory;
-}
 
 static void copy(void *to, const void *from, size_t bytes) {
 #pragma omp parallel for if (bytes > 2 * PIECE)
@@ -101,7 +95,7 @@ static void move_towards(float *out, const float *in, float rate, int64_t count)
 }
 
 const struct backend_operations cpu_operations = {
-    .allocate = allocate,
+    .allocate = xcalloc_large,
     .release = free,
     .clear = clear,
     .upload = copy,

@@ -1,88 +1,82 @@
-/* The output head of decoding: dot products of few rows with very many. Tiles of ACROSS x DOWN of them go through the channels together, so
- * that what is loaded is used several times; every dot product is summed in the same order, whichever tile it falls into. */
+/* The output head of decoding: dot products of few rows with very many, which come from memory. Tiles of several by ACROSS of them go
+ * through the channels together, so that what is loaded is used several times, and read what comes later into the cache meanwhile. Every
+ * dot product is summed in the same order, in LANES and then across them, whichever tile it falls into and however wide the vectors are.
+ */
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "common/xmalloc.h"
 #include "jobs/kernels/kernels.h"
-#include "jobs/kernels/vector_math.h"
 
-enum { LANES = 16, ACROSS = 4, DOWN = 4, BLOCK = 32, PARALLEL_FROM = 1 << 18 };
+enum {
+    LANES = 16,
+    ACROSS = 4,
+    LINE = 16,               /* floats of a line of the cache */
+    BLOCK = 64,              /* rows of wte that a thread takes at a time */
+    AHEAD = 16 << 10,        /* floats: 64 KiB of wte, what memory delivers in some microseconds */
+    INTO_L2 = 2,             /* as __builtin_prefetch has it */
+    PARALLEL_FROM = 1 << 18, /* multiplications */
+};
 
-typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
-typedef float eight __attribute__((vector_size(8 * sizeof(float))));
-typedef float four __attribute__((vector_size(4 * sizeof(float)), aligned(4), may_alias));
+typedef float eight __attribute__((vector_size(32)));
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 
-static inline __attribute__((always_inline)) four fold(lanes x) {
-    eight y = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
-    return __builtin_shufflevector(y, y, 0, 1, 2, 3) + __builtin_shufflevector(y, y, 4, 5, 6, 7);
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define NAME(x) x##_avx512
+#define TARGET __attribute__((target("arch=x86-64-v4")))
+#define WIDTH 16
+#define DOWN 6
+#include "jobs/kernels/head_tile.h"
+
+#define NAME(x) x##_avx2
+#define TARGET __attribute__((target("arch=x86-64-v3")))
+#define WIDTH 8
+#define DOWN 3
+#include "jobs/kernels/head_tile.h"
+#endif
+
+#define NAME(x) x##_plain
+#define TARGET
+#define WIDTH 4
+#define DOWN 3
+#include "jobs/kernels/head_tile.h"
+
+typedef void logits_fn(float *const *logits, const float *in, int pitch, const float *wte, int N, int C, int first, int last);
+
+static logits_fn *best(void) {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+    if (__builtin_cpu_supports("x86-64-v4"))
+        return logits_avx512;
+    if (__builtin_cpu_supports("x86-64-v3"))
+        return logits_avx2;
+#endif
+    return logits_plain;
 }
 
-/* The lanes' sums: (0 + 1) + (2 + 3) of each. */
-static inline __attribute__((always_inline)) four fold_four(const lanes *x) {
-    four a = fold(x[0]), b = fold(x[1]), c = fold(x[2]), d = fold(x[3]);
-    four ab = __builtin_shufflevector(a, b, 0, 4, 2, 6) + __builtin_shufflevector(a, b, 1, 5, 3, 7);
-    four cd = __builtin_shufflevector(c, d, 0, 4, 2, 6) + __builtin_shufflevector(c, d, 1, 5, 3, 7);
-    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-}
-
-/* rows of `in` against `columns` rows of wte, both constant where this is inlined. */
-static inline __attribute__((always_inline)) void tile(float *const *logits, const float *const *in, const float *wte, int C, int v,
-                                                       const int rows, const int columns) {
-    lanes sum[DOWN][ACROSS] = {0};
-    int whole = C / LANES * LANES;
-    if (rows == 1)   /* wte comes from memory, and is read as it lies there */
-#pragma GCC unroll 4
-        for (int j = 0; j < columns; j++)
-            for (int c = 0; c < whole; c += LANES)
-                sum[0][j] += *(const lanes *)(in[0] + c) * *(const lanes *)(wte + (size_t)(v + j) * C + c);
-    else
-        for (int c = 0; c < whole; c += LANES)
-#pragma GCC unroll 4
-            for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-                for (int j = 0; j < columns; j++)
-                    sum[i][j] += *(const lanes *)(in[i] + c) * *(const lanes *)(wte + (size_t)(v + j) * C + c);
-#pragma GCC unroll 4
-    for (int i = 0; i < rows; i++) {
-        four sums = fold_four(sum[i]);
-        for (int j = 0; j < columns; j++) {
-            logits[i][v + j] = sums[j];
-            for (int rest = whole; rest < C; rest++)
-                logits[i][v + j] += in[i][rest] * wte[(size_t)(v + j) * C + rest];
+/* Copies the rows that are wanted so that their vectors lie within lines, and fills up the last LANES with zeros. Returns how many. */
+static int gather(float *rows, float **to, float *const *logits, const float *in, int pitch, int N, int C) {
+    int count = 0;
+    for (int n = 0; n < N; n++)
+        if (logits[n]) {
+            float *row = rows + (size_t)count * pitch;
+            memcpy(row, in + (size_t)n * C, (size_t)C * sizeof *in);
+            memset(row + C, 0, (size_t)(pitch - C) * sizeof *row);
+            to[count++] = logits[n];
         }
-    }
-}
-
-static inline __attribute__((always_inline)) void strip(float *const *logits, const float *const *in, const float *wte, int C, int first,
-                                                        int last, const int rows) {
-    int v = first;
-    for (; v + ACROSS <= last; v += ACROSS)
-        tile(logits, in, wte, C, v, rows, ACROSS);
-    for (; v < last; v++)
-        tile(logits, in, wte, C, v, rows, 1);
-}
-
-/* The logits first..last of all rows that are wanted. */
-KERNEL_VERSIONS
-static void multiply(float *const *logits, const float *in, const float *wte, int N, int C, int first, int last) {
-    const float *from[DOWN];
-    float *to[DOWN];
-    for (int n = 0; n < N;) {
-        int rows = 0;
-        for (; n < N && rows < DOWN; n++)
-            if (logits[n]) {
-                from[rows] = in + (size_t)n * C;
-                to[rows++] = logits[n];
-            }
-        if (rows == DOWN)
-            strip(to, from, wte, C, first, last, DOWN);
-        else
-            for (int i = 0; i < rows; i++)
-                strip(to + i, from + i, wte, C, first, last, 1);
-    }
+    return count;
 }
 
 void head_decode(float *const *logits, const float *in, const float *wte, int N, int C, int V) {
-#pragma omp parallel for if ((int64_t)N * C * V > PARALLEL_FROM)
-    for (int first = 0; first < V; first += BLOCK)
-        multiply(logits, in, wte, N, C, first, first + BLOCK < V ? first + BLOCK : V);
+    int pitch = (C + LANES - 1) / LANES * LANES;
+    float *rows = xmalloc_aligned(LANES * sizeof *rows, (size_t)N * pitch * sizeof *rows), **to = xmalloc((size_t)N * sizeof *to);
+    int count = gather(rows, to, logits, in, pitch, N, C);
+    if (count > 0)
+#pragma omp parallel for if ((int64_t)count * C * V > PARALLEL_FROM)
+        for (int first = 0; first < V; first += BLOCK)
+            best()(to, rows, pitch, wte, count, C, first, first + BLOCK < V ? first + BLOCK : V);
+    free(rows);
+    free(to);
 }

@@ -7,8 +7,9 @@
  * A forward overwrites its output. A backward overwrites the gradient of its input (din) and ADDS to the gradients of weights, so that
  * a batch can be accumulated; the comment says where it differs.
  *
- * Each operation is one file whose plain C is its definition. Where the fast path goes in tiles, of gemm.h (linear, head, attention) or of
- * product.h (conv, dense), the definition stands in reference.c, and tests/unit/jobs/test_kernels.c and test_conv.c hold the two together.
+ * Each operation is one file whose plain C is its definition. Where the fast path goes in tiles, of gemm.h (linear, head, attention), of
+ * product.h (conv) or of its own (dense, head_decode), the definition stands in reference.c, and tests/unit/jobs/test_kernels.c and
+ * test_conv.c hold the two together.
  * The number of threads changes no bit of any result: tests/unit/jobs/test_threads.c.
  */
 #ifndef JOBS_KERNELS_KERNELS_H

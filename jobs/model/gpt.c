@@ -57,7 +57,7 @@ void gpt_init_layout(struct gpt *g, const struct gpt_config *config) {
 
 void gpt_init(struct gpt *g, const struct gpt_config *config) {
     gpt_init_layout(g, config);
-    g->weights = xcalloc((size_t)g->count, sizeof *g->weights);
+    g->weights = xcalloc_large((size_t)g->count * sizeof *g->weights);
 }
 
 void gpt_release(struct gpt *g) {

@@ -41,8 +41,8 @@ struct gpt_decoder *gpt_decoder_new(const struct gpt *g, int sequences, int rows
     for (int i = 0; i < d->blocks_all; i++)
         d->free_blocks[i] = d->blocks_all - 1 - i;
     size_t pool = (size_t)g->config.layers * (size_t)d->blocks_all * CACHE_BLOCK * C;
-    d->keys = xmalloc(pool * sizeof *d->keys);
-    d->values = xmalloc(pool * sizeof *d->values);
+    d->keys = xmalloc_large(pool * sizeof *d->keys);
+    d->values = xmalloc_large(pool * sizeof *d->values);
     d->cache_rows = xcalloc(N, sizeof *d->cache_rows);
     d->logits = xcalloc(N, sizeof *d->logits);
     d->stream = xcalloc(N * C, sizeof *d->stream);

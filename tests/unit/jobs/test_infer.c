@@ -8,6 +8,7 @@
 #include "jobs/infer/answers.h"
 #include "jobs/infer/engine.h"
 #include "jobs/infer/requests.h"
+#include "jobs/model/random.h"
 
 static void temperature_zero_takes_the_likeliest(void **state) {
     float logits[GPT_BYTES] = {[65] = 3, [66] = 3.5f, [67] = 3.5f};
@@ -65,6 +66,57 @@ static void among_the_k_likeliest(void **state) {
             distinct += seen[token]++ == 0;
         }
         assert_int_equal(distinct, k);
+    }
+}
+
+enum { CROWD = 1500 };
+static float crowd[CROWD];
+
+static int crowd_order(const void *a, const void *b) {
+    int x = *(const int *)a, y = *(const int *)b;
+    return crowd[x] != crowd[y] ? (crowd[x] > crowd[y] ? -1 : 1) : x - y;
+}
+
+/* By its definition, on all tokens in their order. */
+static int choose_by_sorting(const int *order, const struct sampling *s, uint64_t position) {
+    double sum = 0, kept = 0, passed = 0;
+    int count = 0, i = 0;
+    for (int n = 0; n < CROWD; n++)
+        sum += exp(((double)crowd[order[n]] - crowd[order[0]]) / s->temperature);
+    while (count < CROWD && kept < (double)s->top_p * sum)
+        kept += exp(((double)crowd[order[count++]] - crowd[order[0]]) / s->temperature);
+    while (i < count - 1 &&
+           (passed += exp(((double)crowd[order[i]] - crowd[order[0]]) / s->temperature)) < random_unit(s->seed, position, 0) * kept)
+        i++;
+    return order[i];
+}
+
+/* From few likely ones to all alike, and with some that are equal. */
+static void among_all_as_if_they_were_sorted(void **state) {
+    static const float temperatures[] = {0.02f, 1, 100}, parts[] = {1, 0.9f, 0.2f};
+    int order[CROWD];
+    for (int v = 0; v < CROWD; v++) {
+        crowd[v] = v % 3 ? 4 * random_normal(7, 0, (uint64_t)v) : (float)(v % 7);
+        order[v] = v;
+    }
+    qsort(order, CROWD, sizeof *order, crowd_order);
+    for (int i = 0; i < 9; i++) {
+        struct sampling s = {.temperature = temperatures[i / 3], .top_p = parts[i % 3], .seed = 5};
+        for (uint64_t n = 0; n < 200; n++)
+            assert_int_equal(sample_token(crowd, CROWD, &s, n), choose_by_sorting(order, &s, n));
+    }
+}
+
+/* A broken model gives some token. */
+static void logits_that_are_no_numbers_do_no_harm(void **state) {
+    static const float all[] = {NAN, INFINITY, -INFINITY};
+    float logits[GPT_BYTES];
+    for (int i = 0; i < 3 * 3; i++) {
+        struct sampling s = {.temperature = i % 3 == 2 ? 0 : 1, .top_p = i % 3 ? 1 : 0.5f};
+        for (int v = 0; v < GPT_BYTES; v++)
+            logits[v] = all[i / 3];
+        int token = sample_token(logits, GPT_BYTES, &s, 3);
+        assert_true(token >= 0 && token < GPT_BYTES);
     }
 }
 
@@ -355,6 +407,8 @@ int main(void) {
         cmocka_unit_test(temperature_zero_takes_the_likeliest),
         cmocka_unit_test(samples_follow_the_weights),
         cmocka_unit_test(among_the_k_likeliest),
+        cmocka_unit_test(among_all_as_if_they_were_sorted),
+        cmocka_unit_test(logits_that_are_no_numbers_do_no_harm),
         cmocka_unit_test(a_text_does_not_depend_on_the_batch),
         cmocka_unit_test(a_prompt_fits_into_the_context),
         cmocka_unit_test(a_stop_ends_a_text_before_itself),

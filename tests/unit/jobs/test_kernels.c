@@ -137,27 +137,35 @@ static void attention_goes_back_by_its_formula(void **state) {
     free(got);
 }
 
-/* The last position of the first sequence, from a cache whose blocks lie in another order than the positions. */
-static void decoding_attends_like_the_batch(void **state) {
-    enum { BLOCKS = (T + CACHE_BLOCK - 1) / CACHE_BLOCK };
-    float *qkv = fill(N * 3 * C, 7, 2), want[N * C], lse[B * H * T], got[2 * C];
-    float *keys = fill(BLOCKS * CACHE_BLOCK * C, 8, 2), *values = fill(BLOCKS * CACHE_BLOCK * C, 9, 2), *queries = fill(2 * 3 * C, 10, 2);
-    int blocks[BLOCKS];
-    attention_forward_reference(want, lse, qkv, B, T, C, H);
-    for (int i = 0; i < BLOCKS; i++)
-        blocks[i] = BLOCKS - 1 - i;
-    for (int t = 0; t < T; t++) {
+/* The last of so many positions, from a cache whose blocks lie in another order than the positions; and the same bits beside another. */
+static void check_decoding(int positions, int channels, int heads) {
+    int blocks_count = (positions + CACHE_BLOCK - 1) / CACHE_BLOCK, blocks[8];
+    int64_t rows = blocks_count * CACHE_BLOCK;
+    float *qkv = fill(positions * 3 * channels, 7, 1), *want = fill(positions * channels, 11, 1), *lse = fill(heads * positions, 12, 1);
+    float *keys = fill(rows * channels, 8, 2), *values = fill(rows * channels, 9, 2), *queries = fill(2 * 3 * channels, 10, 2);
+    float *got = fill(2 * channels, 13, 1), *alone = fill(channels, 14, 1);
+    attention_forward_reference(want, lse, qkv, 1, positions, channels, heads);
+    for (int i = 0; i < blocks_count; i++)
+        blocks[i] = blocks_count - 1 - i;
+    for (int t = 0; t < positions; t++) {
         int row = blocks[t / CACHE_BLOCK] * CACHE_BLOCK + t % CACHE_BLOCK;
-        memcpy(keys + row * C, qkv + t * 3 * C + C, C * sizeof *keys);
-        memcpy(values + row * C, qkv + t * 3 * C + 2 * C, C * sizeof *values);
+        memcpy(keys + row * channels, qkv + t * 3 * channels + channels, (size_t)channels * sizeof *keys);
+        memcpy(values + row * channels, qkv + t * 3 * channels + 2 * channels, (size_t)channels * sizeof *values);
     }
-    memcpy(queries + 3 * C, qkv + (T - 1) * 3 * C, C * sizeof *queries);
-    attention_paged(got, queries, keys, values, (struct cache_row[]){{blocks, 3}, {blocks, T}}, 2, C, H);
-    assert_close(got + C, want + (T - 1) * C, C, 1e-5);
-    free(qkv);
-    free(keys);
-    free(values);
-    free(queries);
+    memcpy(queries + 3 * channels, qkv + (positions - 1) * 3 * channels, (size_t)channels * sizeof *queries);
+    attention_paged(got, queries, keys, values, (struct cache_row[]){{blocks, 3}, {blocks, positions}}, 2, channels, heads);
+    attention_paged(alone, queries + 3 * channels, keys, values, &(struct cache_row){blocks, positions}, 1, channels, heads);
+    assert_close(got + channels, want + (positions - 1) * channels, channels, 1e-5);
+    assert_memory_equal(alone, got + channels, (size_t)channels * sizeof *got);
+    float *all[] = {qkv, want, lse, keys, values, queries, got, alone};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+static void decoding_attends_like_the_batch(void **state) {
+    check_decoding(T, C, H);
+    check_decoding(101, 3 * 37, 3);   /* heads of two vectors and a rest */
+    check_decoding(33, 4 * 16, 4);
 }
 
 static void layernorm_normalizes(void **state) {

@@ -64,6 +64,19 @@ static void run_decode(struct outputs *o) {
     release(in, wte, NULL, NULL);
 }
 
+/* Several rows, which the threads share; and one, whose heads they share. */
+static void run_attention_paged(struct outputs *o) {
+    enum { BLOCKS = 40, POSITIONS = BLOCKS * CACHE_BLOCK };
+    float *qkv = fill(3 * 3 * C, 28), *keys = fill(POSITIONS * C, 29), *values = fill(POSITIONS * C, 30);
+    int blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++)
+        blocks[i] = BLOCKS - 1 - i;
+    const struct cache_row rows[] = {{blocks, POSITIONS}, {blocks, 5}, {blocks, POSITIONS - 7}};
+    attention_paged(output(o, 0, 3 * C), qkv, keys, values, rows, 3, C, H);
+    attention_paged(output(o, 1, C), qkv, keys, values, rows, 1, C, H);
+    release(qkv, keys, values, NULL);
+}
+
 static void run_attention(struct outputs *o) {
     float *qkv = fill(N * 3 * C, 11), *dout = fill(N * C, 12);
     float *out = output(o, 0, N * C), *lse = output(o, 1, B * H * T);
@@ -164,6 +177,7 @@ int main(void) {
         ON_ANY_THREADS(run_linear),    ON_ANY_THREADS(run_head),      ON_ANY_THREADS(run_decode),
         ON_ANY_THREADS(run_attention), ON_ANY_THREADS(run_layernorm), ON_ANY_THREADS(run_embedding),
         ON_ANY_THREADS(run_pointwise), ON_ANY_THREADS(run_losses),    ON_ANY_THREADS(run_adamw),     ON_ANY_THREADS(run_bf16),
+        ON_ANY_THREADS(run_attention_paged),
         cmocka_unit_test(a_part_is_a_part_of_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
