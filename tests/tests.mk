@@ -31,7 +31,7 @@ $(call unit_programs,$(1)): $(TESTS)/$(1)/%: $(OBJ)/tests/unit/$(1)/%.o $(unit_l
 	$$(call link,$$(unit_libs_$(1)) $(COMMON_LIBS) -lcmocka -lm)
 endef
 $(foreach d,$(UNIT_DIRS),$(eval $(call unit_rule,$(d))))
-$(TESTS)/jobs/test_cuda: $(addprefix $(OBJ)/tests/unit/jobs/,cuda_arrays.o cuda_reference.o)
+$(TESTS)/jobs/test_cuda: $(addprefix $(OBJ)/tests/unit/jobs/,cuda_arrays.o cuda_decoding.o cuda_reference.o)
 
 # --- fuzz targets ---
 # A target of another layer than common names its further sources.
