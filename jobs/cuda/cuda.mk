@@ -52,8 +52,9 @@ unit-programs: $(if $(shell command -v $(CXX)),$(FAKE_LIBRARY))
 
 # On a machine with a GPU. Where there is none, a line says so.
 .PHONY: test-gpu
-test-gpu: $(CUDA_LIBRARY) $(BIN)/muster-train $(B)/tests/jobs/test_cuda
-	@BIN=$(BIN) MUSTER_CUDA_LIBRARY=$(CUDA_LIBRARY) tests/run $(B)/tests/jobs/test_cuda tests/unit/jobs/test_cuda_training.sh
+test-gpu: $(CUDA_LIBRARY) $(BIN)/muster-train $(BIN)/muster-infer $(B)/tests/jobs/test_cuda
+	@BIN=$(BIN) MUSTER_CUDA_LIBRARY=$(CUDA_LIBRARY) tests/run $(B)/tests/jobs/test_cuda tests/unit/jobs/test_cuda_training.sh \
+	    tests/unit/jobs/test_cuda_inference.sh
 	@MUSTER_CUDNN=off MUSTER_CUDA_LIBRARY=$(CUDA_LIBRARY) tests/run $(B)/tests/jobs/test_cuda
 
 # cuDNN without a GPU, for tests/unit/jobs/test_cudnn.sh. The real one makes plans for GPUs that are described to it; its engines want a
