@@ -32,7 +32,7 @@ $(call unit_programs,$(1)): $(TESTS)/$(1)/%: $(OBJ)/tests/unit/$(1)/%.o $(unit_l
 endef
 $(foreach d,$(UNIT_DIRS),$(eval $(call unit_rule,$(d))))
 $(addprefix $(OBJ)/tests/unit/jobs/,test_dense.o test_head_decode.o): CFLAGS += -fopenmp $(OPT_KERNELS)   # they include the kernels
-$(TESTS)/jobs/test_cuda: $(addprefix $(OBJ)/tests/unit/jobs/,cuda_arrays.o cuda_reference.o)
+$(TESTS)/jobs/test_cuda: $(addprefix $(OBJ)/tests/unit/jobs/,cuda_arrays.o cuda_decoding.o cuda_reference.o)
 
 # --- fuzz targets ---
 # A target of another layer than common names its further sources.

@@ -58,7 +58,7 @@ includes_of() {
     bottom='common/(arena|clock|error|options|options_file|text|utf8|version|xmalloc)\.h$'
     includes_of jobs/kernels 9 "jobs/kernels/|$bottom"
     includes_of jobs/backend 9 "jobs/(backend|kernels)/|$bottom"
-    includes_of jobs/model 9 "jobs/(model|backend|kernels)/|$bottom"
+    includes_of jobs/model 9 "jobs/(model|backend)/|$bottom"
     includes_of jobs/tokens 9 "jobs/(tokens|model)/|$bottom"
     includes_of jobs/collective 9 "jobs/(collective|backend)/|$bottom"
     includes_of jobs/harness 9 "jobs/harness/|$bottom"

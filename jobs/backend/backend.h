@@ -31,6 +31,7 @@ enum backend_precision {
 struct backend_operations {
     /* ---- memory ---- */
     void *(*allocate)(size_t bytes);   /* all zero; never NULL: what can't be had is a failure that sticks */
+    void *(*reserve)(size_t bytes);    /* the same of any content: what is never written to costs the host no memory */
     void (*release)(void *memory);     /* NULL is fine */
     void (*clear)(void *memory, size_t bytes);
     void (*upload)(void *to, const void *host, size_t bytes);   /* host may be used again at once */
@@ -56,6 +57,20 @@ struct backend_operations {
     void (*attention_forward)(void *out, float *lse, const void *qkv, int B, int T, int C, int H);
     void (*attention_backward)(void *dqkv, const void *dout, const void *out, const float *lse, const void *qkv, int B, int T, int C,
                                int H);
+
+    /* ---- decoding: N new positions of some sequences, against a cache of what these had before (kernels.h: attention_paged) ----
+     * A row's results depend on its own sequence alone, to the bit: not on the rows beside it, nor on their number. `rows`, and the blocks
+     * that they point to, lie in the backend's memory; the position of row n is rows[n].positions - 1. */
+    void (*decode_embedding)(void *out, const int32_t *tokens, const struct cache_row *rows, const float *wte, const float *wpe, int N,
+                             int C);
+    void (*decode_linear)(void *out, const void *in, const float *weight, const float *bias, int N, int K, int M);
+    void (*decode_gelu)(void *x, int N, int M);   /* in place */
+    /* Puts each row's key and value of qkv [N,3C] where its newest position lies. */
+    void (*cache_append)(void *keys, void *values, const void *qkv, const struct cache_row *rows, int N, int C);
+    void (*attention_paged)(void *out, const void *qkv, const void *keys, const void *values, const struct cache_row *rows, int N, int C,
+                            int H);
+    /* logits[n] [V] are in the host's memory, so this waits for them; NULL: not wanted. */
+    void (*head_decode)(float *const *logits, const void *in, const float *wte, int N, int C, int V);
 
     /* ---- images ---- */
     void (*dense_forward)(void *out, const void *in, const float *weight, const float *bias, int N, int K, int M);

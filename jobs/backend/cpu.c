@@ -71,6 +71,34 @@ KERNEL(relu_backward, (void *d, const void *out, int64_t count), (d, out, count)
 KERNEL(cross_entropy, (float *losses, void *logits, const int32_t *targets, int N, int V, float scale),
        (losses, logits, targets, N, V, scale))
 
+/* ---- decoding: a row at a time where a kernel's vectors would go over the ends of rows ---- */
+
+KERNEL(attention_paged, (void *out, const void *qkv, const void *keys, const void *values, const struct cache_row *rows, int N, int C,
+                         int H), (out, qkv, keys, values, rows, N, C, H))
+KERNEL(head_decode, (float *const *logits, const void *in, const float *wte, int N, int C, int V), (logits, in, wte, N, C, V))
+
+static void decode_embedding(void *out, const int32_t *tokens, const struct cache_row *rows, const float *wte, const float *wpe, int N,
+                             int C) {
+    for (int n = 0; n < N; n++)
+        embedding_forward((float *)out + (size_t)n * C, tokens + n, wte, wpe + (size_t)(rows[n].positions - 1) * C, 1, 1, C);
+}
+
+static void decode_gelu(void *x, int N, int M) {
+    for (int n = 0; n < N; n++)
+        gelu_forward((float *)x + (size_t)n * M, (float *)x + (size_t)n * M, M);
+}
+
+static void cache_append(void *keys, void *values, const void *qkv, const struct cache_row *rows, int N, int C) {
+    size_t bytes = (size_t)C * sizeof(float);
+    for (int n = 0; n < N; n++) {
+        const float *row = (const float *)qkv + (size_t)n * 3 * C;
+        int p = rows[n].positions - 1;
+        size_t at = ((size_t)rows[n].blocks[p / CACHE_BLOCK] * CACHE_BLOCK + (size_t)(p % CACHE_BLOCK)) * (size_t)C;
+        memcpy((float *)keys + at, row + C, bytes);
+        memcpy((float *)values + at, row + 2 * C, bytes);
+    }
+}
+
 /* ---- between the two ---- */
 
 static void sum_squares(double *sum, const float *x, int64_t count) { *sum = sum_of_squares(x, count); }
@@ -96,6 +124,7 @@ static void move_towards(float *out, const float *in, float rate, int64_t count)
 
 const struct backend_operations cpu_operations = {
     .allocate = xcalloc_large,
+    .reserve = xmalloc_large,
     .release = free,
     .clear = clear,
     .upload = copy,
@@ -115,6 +144,12 @@ const struct backend_operations cpu_operations = {
     .add_to = cpu_add_to,
     .attention_forward = cpu_attention_forward,
     .attention_backward = cpu_attention_backward,
+    .decode_embedding = decode_embedding,
+    .decode_linear = cpu_dense_forward,
+    .decode_gelu = decode_gelu,
+    .cache_append = cache_append,
+    .attention_paged = cpu_attention_paged,
+    .head_decode = cpu_head_decode,
     .dense_forward = cpu_dense_forward,
     .dense_backward = cpu_dense_backward,
     .conv_forward = cpu_conv_forward,

@@ -52,9 +52,9 @@ unit-programs: $(if $(shell command -v $(CXX)),$(FAKE_LIBRARY))
 
 # On a machine with a GPU. Where there is none, a line says so.
 .PHONY: test-gpu
-test-gpu: $(CUDA_LIBRARY) $(if $(HAVE_NCCL),$(NCCL_LIBRARY)) $(BIN)/muster-train $(B)/tests/jobs/test_cuda
+test-gpu: $(CUDA_LIBRARY) $(if $(HAVE_NCCL),$(NCCL_LIBRARY)) $(BIN)/muster-train $(BIN)/muster-infer $(B)/tests/jobs/test_cuda
 	@BIN=$(BIN) MUSTER_CUDA_LIBRARY=$(CUDA_LIBRARY) tests/run $(B)/tests/jobs/test_cuda tests/unit/jobs/test_cuda_training.sh \
-	    tests/unit/jobs/test_gpu_ranks.sh
+	    tests/unit/jobs/test_gpu_ranks.sh tests/unit/jobs/test_cuda_inference.sh
 	@MUSTER_CUDNN=off MUSTER_CUDA_LIBRARY=$(CUDA_LIBRARY) tests/run $(B)/tests/jobs/test_cuda
 
 # cuDNN without a GPU, for tests/unit/jobs/test_cudnn.sh. The real one makes plans for GPUs that are described to it; its engines want a

@@ -77,6 +77,7 @@ void device_turn_weights(float *turned, const float *weight, const struct conv *
 /* ---- the operations of the table, cuda_NAME each: the signatures are those of struct backend_operations ---- */
 
 void *cuda_allocate(size_t bytes);
+void *cuda_reserve(size_t bytes);
 void cuda_release(void *memory);
 void cuda_clear(void *memory, size_t bytes);
 void cuda_upload(void *to, const void *host, size_t bytes);
@@ -99,6 +100,15 @@ void cuda_gelu_backward(void *din, const void *dout, const void *in, int64_t cou
 void cuda_add_to(void *out, const void *in, int64_t count);
 void cuda_attention_forward(void *out, float *lse, const void *qkv, int B, int T, int C, int H);
 void cuda_attention_backward(void *dqkv, const void *dout, const void *out, const float *lse, const void *qkv, int B, int T, int C, int H);
+
+void cuda_decode_embedding(void *out, const int32_t *tokens, const struct cache_row *rows, const float *wte, const float *wpe, int N,
+                           int C);
+void cuda_decode_linear(void *out, const void *in, const float *weight, const float *bias, int N, int K, int M);
+void cuda_decode_gelu(void *x, int N, int M);
+void cuda_cache_append(void *keys, void *values, const void *qkv, const struct cache_row *rows, int N, int C);
+void cuda_attention_paged(void *out, const void *qkv, const void *keys, const void *values, const struct cache_row *rows, int N, int C,
+                          int H);
+void cuda_head_decode(float *const *logits, const void *in, const float *wte, int N, int C, int V);
 
 void cuda_dense_forward(void *out, const void *in, const float *weight, const float *bias, int N, int K, int M);
 void cuda_dense_backward(void *din, float *dweight, float *dbias, const void *dout, const void *in, const float *weight, int N, int K,

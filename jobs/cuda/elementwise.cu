@@ -98,6 +98,11 @@ void cuda_gelu_forward(void *out, const void *in, int64_t count) {
         BY_ELEMENT(gelu_forward, out, in, count);
 }
 
+void cuda_decode_gelu(void *x, int N, int M) {
+    if (device_begin(__func__))
+        BY_ELEMENT(gelu_forward, x, x, (int64_t)N * M);
+}
+
 void cuda_gelu_backward(void *din, const void *dout, const void *in, int64_t count) {
     if (device_begin(__func__))
         BY_ELEMENT(gelu_backward, din, dout, in, count);

@@ -4,12 +4,13 @@
 #define OPERATION(name) .name = cuda_##name
 
 static const struct backend_operations operations = {
-    OPERATION(allocate), OPERATION(release), OPERATION(clear), OPERATION(upload), OPERATION(download), OPERATION(copy),
-    OPERATION(finish),
-    OPERATION(embedding_forward), OPERATION(embedding_backward), OPERATION(layernorm_forward), OPERATION(layernorm_backward),
+    OPERATION(allocate), OPERATION(reserve), OPERATION(release), OPERATION(clear), OPERATION(upload), OPERATION(download),
+    OPERATION(copy), OPERATION(finish), OPERATION(embedding_forward), OPERATION(embedding_backward), OPERATION(layernorm_forward),
+    OPERATION(layernorm_backward),
     OPERATION(linear_forward), OPERATION(linear_backward), OPERATION(head_forward), OPERATION(head_backward), OPERATION(gelu_forward),
-    OPERATION(gelu_backward), OPERATION(add_to), OPERATION(attention_forward), OPERATION(attention_backward), OPERATION(dense_forward),
-    OPERATION(dense_backward), OPERATION(conv_forward), OPERATION(conv_backward), OPERATION(batchnorm_sums),
+    OPERATION(gelu_backward), OPERATION(add_to), OPERATION(attention_forward), OPERATION(attention_backward), OPERATION(decode_embedding),
+    OPERATION(decode_linear), OPERATION(decode_gelu), OPERATION(cache_append), OPERATION(attention_paged), OPERATION(head_decode),
+    OPERATION(dense_forward), OPERATION(dense_backward), OPERATION(conv_forward), OPERATION(conv_backward), OPERATION(batchnorm_sums),
     OPERATION(batchnorm_statistics), OPERATION(batchnorm_forward), OPERATION(batchnorm_backward_sums), OPERATION(batchnorm_backward),
     OPERATION(sum_pairwise), OPERATION(max_pool_forward), OPERATION(max_pool_backward), OPERATION(relu_forward), OPERATION(relu_backward),
     OPERATION(cross_entropy), OPERATION(adamw_step), OPERATION(sum_of_squares), OPERATION(from_floats), OPERATION(to_floats),

@@ -37,7 +37,9 @@ static uint8_t likeliest(const float *logits, int classes) {
     return (uint8_t)best;
 }
 
-static void predict(const struct model *m, const struct images *images, int64_t first, int64_t last, uint8_t *predicted) {
+/* ERR_FAILED: the backend did. */
+static int predict(const struct model *m, const struct images *images, int64_t first, int64_t last, uint8_t *predicted,
+                   struct error *err) {
     struct model_pass pass = model_pass_new(m, SAMPLES);
     int64_t pixels = (int64_t)images->height * images->width;
     int classes = model_classes(&m->config);
@@ -53,6 +55,7 @@ static void predict(const struct model *m, const struct images *images, int64_t 
     }
     free(inputs);
     model_pass_free(&pass);
+    return m->backend->operations->finish(err);
 }
 
 static int write_rows(const struct images *images, const char *predicted, const char *path, struct error *err) {
@@ -104,8 +107,9 @@ static int classify(const struct infer_settings *s, const struct model *m, const
     uint8_t *mine = xmalloc((size_t)(last - first) + 1);
     char *all = NULL;
     size_t *lengths = NULL;
-    predict(m, images, first, last, mine);
-    int rc = collective_gather(group, mine, (size_t)(last - first), &all, &lengths, err);
+    int rc = collective_agree(group, predict(m, images, first, last, mine, err), err);
+    if (rc == 0)
+        rc = collective_gather(group, mine, (size_t)(last - first), &all, &lengths, err);
     free(mine);
     if (rc == 0 && group->rank == 0) {
         print_result(images, all, model_classes(&m->config), (double)(clock_boot_us() - begin_us) / 1e6);

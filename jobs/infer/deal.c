@@ -8,7 +8,7 @@
 
 #include "common/xmalloc.h"
 
-enum message_kind { MESSAGE_ROOM, MESSAGE_RESULT, MESSAGE_DONE };
+enum message_kind { MESSAGE_ROOM, MESSAGE_RESULT, MESSAGE_DONE, MESSAGE_FAILED };
 
 /* To rank 0; the text of a result follows. Back go the numbers of requests, none where none are left. */
 struct message {
@@ -46,19 +46,28 @@ static int ask(struct deal *d, bool *more, struct error *err) {
     return rc;
 }
 
+static int step(struct engine *e, struct error *err) {
+    engine_step(e);
+    return engine_check(e, err);
+}
+
 static int serve(struct deal *d, struct error *err) {
     bool more = true;
     int rc = 0;
     while (rc == 0 && (more || engine_active(d->engine) > 0)) {
         if (more && engine_room(d->engine) > 0)
             rc = ask(d, &more, err);
-        engine_step(d->engine);
+        rc = rc ? rc : step(d->engine, err);
         for (struct engine_result r; rc == 0 && engine_take(d->engine, &r); free(r.text)) {
             struct message m = {.kind = MESSAGE_RESULT, .tokens = r.tokens, .finish = (int64_t)r.finish, .id = r.id};
             rc = send_message(d, &m, r.text, r.length, err);
         }
     }
-    return rc ? rc : send_message(d, &(struct message){.kind = MESSAGE_DONE}, NULL, 0, err);
+    struct error later;
+    int code = d->group->broken
+                   ? rc
+                   : send_message(d, &(struct message){.kind = rc ? MESSAGE_FAILED : MESSAGE_DONE}, NULL, 0, rc ? &later : err);
+    return rc ? rc : code;
 }
 
 /* ---- rank 0 ---- */
@@ -102,6 +111,7 @@ static int hear(struct deal *d, bool wait, int *serving, bool *heard, struct err
         rc = take_result(d, &m, bytes + sizeof m, size - sizeof m, err);
     else
         --*serving;
+    d->failed |= m.kind == MESSAGE_FAILED;
     free(bytes);
     return rc;
 }
@@ -111,18 +121,23 @@ static int work(struct deal *d, struct error *err) {
     for (size_t n = share(d, engine_room(d->engine)); rc == 0 && n > 0; n--)
         rc = submit(d, d->next++, err);
     if (rc == 0)
-        engine_step(d->engine);
+        rc = step(d->engine, err);
     for (struct engine_result r; rc == 0 && engine_take(d->engine, &r);)
         rc = d->result(d->context, &r, err);
     d->told(d->context, engine_generated(d->engine));
     return rc;
 }
 
-/* After an error nothing more is dealt, and the others are heard to their end, so that they learn of it where all agree. */
+static bool has_work(const struct deal *d) {
+    return !d->failed && (engine_active(d->engine) > 0 || d->next < requests_total(d->requests));
+}
+
+/* After an error, here or on another rank, nothing more is dealt, and the others are heard to their end, so that they learn of it where
+ * all agree. */
 static int lead(struct deal *d, struct error *err) {
     int serving = d->group->size - 1, rc = 0;
-    while ((serving > 0 && !d->group->broken) || (rc == 0 && (engine_active(d->engine) > 0 || d->next < requests_total(d->requests)))) {
-        bool busy = rc == 0 && (engine_active(d->engine) > 0 || d->next < requests_total(d->requests)), heard = serving > 0;
+    while ((serving > 0 && !d->group->broken) || (rc == 0 && has_work(d))) {
+        bool busy = rc == 0 && has_work(d), heard = serving > 0;
         struct error later;
         while (serving > 0 && heard && !d->group->broken) {
             int code = hear(d, !busy, &serving, &heard, rc ? &later : err);
@@ -130,7 +145,7 @@ static int lead(struct deal *d, struct error *err) {
         }
         if (rc == 0 && busy)
             rc = work(d, err);
-        if (rc < 0)
+        if (rc < 0 || d->failed)
             d->next = requests_total(d->requests);
     }
     return rc;

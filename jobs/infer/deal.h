@@ -15,6 +15,7 @@ struct deal {
     struct engine *engine;
     const struct requests *requests;
     size_t next;   /* the first request that isn't dealt yet: rank 0 knows */
+    bool failed;   /* another rank has: rank 0 knows */
     deal_result_fn *result;
     deal_told_fn *told;
     void *context;

@@ -35,6 +35,7 @@ struct queue {
 
 struct engine {
     const struct gpt *gpt;
+    const struct backend *backend;
     const struct tokenizer *tokenizer; /* NULL: tokens are bytes */
     struct model model;                /* of engine_open, or empty */
     struct tokenizer *own_tokenizer;
@@ -45,6 +46,7 @@ struct engine {
     struct gpt_row *rows;              /* [batch + PREFILL] */
     float *logits;                     /* [batch, vocabulary] */
     int64_t generated;
+    struct error failure;              /* of the backend; code 0: none */
 };
 
 static void push(struct queue *q, struct sequence *s) {
@@ -81,20 +83,25 @@ static struct engine *create(int batch) {
     return e;
 }
 
-static void use(struct engine *e, const struct gpt *g, const struct tokenizer *tokenizer) {
+static void use(struct engine *e, const struct gpt *g, const struct backend *backend, const struct tokenizer *tokenizer) {
     e->gpt = g;
+    e->backend = backend;
     e->tokenizer = tokenizer;
     e->logits = xcalloc((size_t)e->batch * (size_t)g->config.vocabulary, sizeof *e->logits);
-    e->decoder = gpt_decoder_new(g, e->batch, e->batch + PREFILL);
+    e->decoder = gpt_decoder_new(g, backend, e->batch, e->batch + PREFILL);
 }
 
-struct engine *engine_new(const struct gpt *g, const struct tokenizer *tokenizer, int batch) {
+struct engine *engine_new_on(const struct gpt *g, const struct backend *backend, const struct tokenizer *tokenizer, int batch) {
     struct engine *e = create(batch);
-    use(e, g, tokenizer);
+    use(e, g, backend, tokenizer);
     return e;
 }
 
-int engine_open(struct engine **e, const char *checkpoint, int batch, struct error *err) {
+struct engine *engine_new(const struct gpt *g, const struct tokenizer *tokenizer, int batch) {
+    return engine_new_on(g, &backend_cpu, tokenizer, batch);
+}
+
+int engine_open_on(struct engine **e, const char *checkpoint, int batch, const struct backend *backend, struct error *err) {
     if (batch < 1 || batch > ENGINE_BATCH_MAX)
         return error_set(err, ERR_INVALID, "batch must be 1..%d, not %d", ENGINE_BATCH_MAX, batch);
     struct engine *opened = create(batch);
@@ -102,13 +109,21 @@ int engine_open(struct engine **e, const char *checkpoint, int batch, struct err
     int rc = load_model(&opened->model, &opened->own_tokenizer, checkpoint, &trained, err);
     if (rc == 0 && opened->model.config.kind != MODEL_GPT)
         rc = error_set(err, ERR_INVALID, "%s is of a model that classifies images; text comes from a GPT", checkpoint);
+    if (rc == 0) {
+        model_move(&opened->model, backend);
+        use(opened, &opened->model.gpt, backend, opened->own_tokenizer);
+        rc = backend->operations->finish(err);   /* the memory that was asked for is there */
+    }
     if (rc < 0) {
         engine_close(opened);
         return rc;
     }
-    use(opened, &opened->model.gpt, opened->own_tokenizer);
     *e = opened;
     return 0;
+}
+
+int engine_open(struct engine **e, const char *checkpoint, int batch, struct error *err) {
+    return engine_open_on(e, checkpoint, batch, &backend_cpu, err);
 }
 
 void engine_close(struct engine *e) {
@@ -262,6 +277,8 @@ static void extend(struct engine *e, int slot) {
 bool engine_step(struct engine *e) {
     int count = 0;
     int64_t spare = PREFILL;
+    if (e->failure.code != ERR_OK)
+        return false;
     admit(e);
     for (int i = 0; i < e->batch; i++)
         if (e->slots[i])
@@ -269,10 +286,18 @@ bool engine_step(struct engine *e) {
     if (count == 0)
         return false;
     gpt_decode(e->gpt, e->decoder, e->rows, count);
+    if (e->backend->operations->finish(&e->failure) < 0)
+        return false;
     for (int i = 0; i < e->batch; i++)
         if (e->slots[i] && e->slots[i]->read == e->slots[i]->length)
             extend(e, i);
     return true;
+}
+
+int engine_check(const struct engine *e, struct error *err) {
+    if (e->failure.code != ERR_OK && err)
+        *err = e->failure;
+    return e->failure.code;
 }
 
 bool engine_take(struct engine *e, struct engine_result *result) {

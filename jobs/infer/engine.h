@@ -10,6 +10,9 @@
  *             ...
  *     engine_close(e);
  *
+ * That computes on the CPUs, where a step can't fail. On a GPU: backend_open (jobs/backend/backend.h), engine_open_on, and after the last
+ * step engine_check.
+ *
  * A request's text depends on the model and on the request alone: not on the others, on their order, or on the batch. Tokens are those
  * of the tokenizer that lies in the checkpoint, or bytes.
  * An engine is for one thread; several engines may share a model.
@@ -22,6 +25,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "jobs/backend/backend.h"
 #include "jobs/infer/sampling.h"
 #include "jobs/tokens/tokenizer.h"
 
@@ -52,8 +56,12 @@ struct engine;
 /* Reads the newest whole checkpoint of a folder. batch: so many requests at once, 1..ENGINE_BATCH_MAX; it needs memory for each at the
  * model's whole context. ERR_NOT_FOUND: there is no checkpoint; ERR_INVALID: it isn't a GPT's, or damaged. */
 int engine_open(struct engine **e, const char *checkpoint, int batch, struct error *err);
+/* The same on a backend that is open, in fp32, and outlives the engine. ERR_FAILED: the GPU's memory doesn't suffice. */
+int engine_open_on(struct engine **e, const char *checkpoint, int batch, const struct backend *backend, struct error *err);
 /* On a model and its tokenizer in memory (NULL: tokens are bytes), which must outlive the engine. */
 struct engine *engine_new(const struct gpt *g, const struct tokenizer *tokenizer, int batch);
+/* The same with the model's weights in the memory of a backend; what that lacks is told by its finish. */
+struct engine *engine_new_on(const struct gpt *g, const struct backend *backend, const struct tokenizer *tokenizer, int batch);
 void engine_close(struct engine *e);   /* NULL is harmless; what wasn't taken is lost */
 
 /* Copies the request; any number may wait. ERR_INVALID names what is wrong with it: its prompt has to fit into the model's context. */
@@ -62,8 +70,11 @@ int engine_submit(struct engine *e, uint64_t id, const struct engine_request *re
 /* ERR_INVALID: the model can't see all of this prompt at once. tokenizer may be NULL. */
 int engine_check_prompt(const struct gpt *g, const struct tokenizer *tokenizer, const char *prompt, size_t length, struct error *err);
 
-/* One pass of the model: a token more for each request under way, or a stretch of its prompt. false: there was nothing to do. */
+/* One pass of the model: a token more for each request under way, or a stretch of its prompt. false: there was nothing to do, or the
+ * backend failed; then nothing more is generated. */
 bool engine_step(struct engine *e);
+/* What the backend failed with, or 0. */
+int engine_check(const struct engine *e, struct error *err);
 
 /* The next finished request, in the order of finishing; false: none is finished. */
 bool engine_take(struct engine *e, struct engine_result *result);

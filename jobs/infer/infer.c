@@ -19,6 +19,7 @@ enum { TOLD_EVERY_MS = 100 };
 
 struct inference {
     const struct infer_settings *settings;
+    const struct backend *backend;
     struct harness *harness;
     struct collective *group;
     struct requests requests;
@@ -62,7 +63,7 @@ static int share_tokenizer(struct inference *i, struct error *err) {
     return rc;
 }
 
-/* Rank 0 reads the checkpoint. */
+/* Rank 0 reads the checkpoint; each puts what it was given where it computes. */
 static int share_model(struct inference *i, struct error *err) {
     int rc = collective_agree(i->group, i->group->rank == 0 ? load(i, err) : 0, err);
     struct model_config config = i->model.config;
@@ -74,7 +75,10 @@ static int share_model(struct inference *i, struct error *err) {
         rc = collective_broadcast(i->group, i->model.weights, (size_t)i->model.count * sizeof(float), 0, err);
     if (rc == 0)
         rc = share_tokenizer(i, err);
-    return rc;
+    if (rc < 0)
+        return rc;
+    model_move(&i->model, i->backend);
+    return collective_agree(i->group, i->backend->operations->finish(err), err);
 }
 
 static int64_t tokens_asked(const struct inference *i, size_t first, size_t last) {
@@ -136,13 +140,15 @@ static int take(void *context, struct engine_result *result, struct error *err) 
 }
 
 static int answer_all(struct inference *i, struct error *err) {
-    struct engine *engine = engine_new(&i->model.gpt, i->tokenizer, (int)i->settings->batch);
+    struct engine *engine = engine_new_on(&i->model.gpt, i->backend, i->tokenizer, (int)i->settings->batch);
     struct deal deal = {.group = i->group, .engine = engine, .requests = &i->requests, .next = i->begun_at};
     deal.result = take;
     deal.told = tell;
     deal.context = i;
+    int rc = collective_agree(i->group, i->backend->operations->finish(err), err);   /* the memory that was asked for is there */
     i->begin_us = clock_boot_us();
-    int rc = deal_run(&deal, err);
+    if (rc == 0)
+        rc = deal_run(&deal, err);
     double seconds = (double)(clock_boot_us() - i->begin_us) / 1e6;
     if (rc == 0 && i->group->rank == 0) {
         size_t count = i->written - i->begun_at;
@@ -173,13 +179,15 @@ static int continue_texts(struct inference *i, struct error *err) {
     return rc;
 }
 
-int infer_run(const struct infer_settings *s, struct harness *h, struct collective *group, struct error *err) {
-    struct inference i = {.settings = s, .harness = h, .group = group};
+int infer_run(const struct infer_settings *s, struct harness *h, struct collective *group, const struct backend *backend,
+              struct error *err) {
+    struct inference i = {.settings = s, .harness = h, .group = group, .backend = backend};
     int rc = collective_agree(group, requests_load(&i.requests, s, err), err);
     if (rc == 0)
         rc = share_model(&i, err);
     if (rc == 0 && group->rank == 0)
-        printf("model of %" PRId64 " parameters, trained for %" PRId64 " steps\n\n", i.model.count, i.trained.step);
+        printf("model of %" PRId64 " parameters, trained for %" PRId64 " steps, on %s: %s\n\n", i.model.count, i.trained.step,
+               backend->kind == BACKEND_CPU ? "cpu" : "cuda", backend->device);
     if (rc == 0)
         rc = s->images ? classify_run(s, &i.model, group, err) : continue_texts(&i, err);
     release(&i);

@@ -2,10 +2,12 @@
 #ifndef JOBS_INFER_INFER_H
 #define JOBS_INFER_INFER_H
 
+#include "jobs/backend/backend.h"
 #include "jobs/collective/collective.h"
 #include "jobs/harness/harness.h"
 #include "jobs/infer/settings.h"
 
-int infer_run(const struct infer_settings *s, struct harness *h, struct collective *group, struct error *err);
+int infer_run(const struct infer_settings *s, struct harness *h, struct collective *group, const struct backend *backend,
+              struct error *err);
 
 #endif

@@ -23,6 +23,7 @@ static const struct option_row rows[] = {
     {"out", 'o', OPTION_TEXT, FIELD(out), "FILE",
      "also write a line of JSON a text, in the order of the prompts; those that are in FILE already aren't made again"},
     {"batch", 0, OPTION_INT, FIELD(batch), "N", "texts that a rank makes at once (8)", .min = 1, .max = ENGINE_BATCH_MAX},
+    {"backend", 0, OPTION_TEXT, FIELD(backend), "KIND", "auto, cpu or cuda; auto: on GPUs if Muster allocated some, else on CPUs (auto)"},
     {"threads", 0, OPTION_INT, FIELD(threads), "N", "threads a rank (1)", .min = 1, .max = 1024},
     {"collective-timeout", 0, OPTION_INT, FIELD(collective_timeout), "SECONDS", "give up where a rank doesn't answer the others (3600)",
      .min = 1, .max = 7 * 86400},
@@ -41,7 +42,7 @@ void infer_settings_help(void) {
 
 int infer_settings_parse(struct infer_settings *s, int argc, char **argv, struct error *err) {
     *s = (struct infer_settings){
-        .count = 1, .tokens = 200, .temperature = 0.8, .top_k = 40, .top_p = 1, .batch = 8, .seed = 1, .threads = 1,
+        .count = 1, .tokens = 200, .temperature = 0.8, .top_k = 40, .top_p = 1, .batch = 8, .seed = 1, .threads = 1, .backend = "auto",
         .collective_timeout = 3600};   /* the ranks' shares of images may take them unlike times */
     int operands = argc, rc = options_parse(rows, argc, argv, 1, s, &operands, err);
     if (rc < 0 || s->help || s->version)
@@ -52,6 +53,8 @@ int infer_settings_parse(struct infer_settings *s, int argc, char **argv, struct
         return error_set(err, ERR_INVALID, "--images is for models of images, and prompts are for models of text: give one of them");
     if (!s->checkpoint)
         return error_set(err, ERR_INVALID, "no model: name the folder of a training's checkpoints by --checkpoint DIR (see --help)");
+    if ((rc = backend_parse_kind(s->backend, &s->where, err)) < 0)
+        return rc;
     s->sampling = (struct sampling){
         .temperature = (float)s->temperature, .top_k = (int)s->top_k, .top_p = (float)s->top_p, .seed = (uint64_t)s->seed};
     return sampling_check(&s->sampling, err);

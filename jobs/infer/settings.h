@@ -10,13 +10,14 @@
 #include "jobs/infer/engine.h"
 
 struct infer_settings {
-    const char *checkpoint, *prompts, *images, *out;
+    const char *checkpoint, *prompts, *images, *out, *backend;
     struct option_list prompt;
     int64_t count, tokens, top_k, seed, threads, batch, collective_timeout;
     double temperature, top_p;
     bool help, version;
 
     struct sampling sampling;   /* from those above */
+    enum backend_kind where;
 };
 
 int infer_settings_parse(struct infer_settings *s, int argc, char **argv, struct error *err);

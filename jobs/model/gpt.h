@@ -76,10 +76,10 @@ void gpt_backward(const struct gpt *g, struct gpt_pass *p, const int32_t *tokens
 /* Floating-point operations a token of a training step: forward and backward, products only. */
 double gpt_training_flops_per_token(const struct gpt_config *config, int positions);
 
-/* Decoding of several sequences at once (gpt_decode.c). Sequences are numbered from 0; each has keys and values of the positions that it
- * read so far, in blocks from one pool. */
+/* Decoding of several sequences at once (gpt_decode.c), in the memory of the backend, where the weights lie. Sequences are numbered from 0;
+ * each has keys and values of the positions that it read so far, in blocks from one pool. At most `rows` tokens a call. */
 struct gpt_decoder;
-struct gpt_decoder *gpt_decoder_new(const struct gpt *g, int sequences, int rows);   /* at most `rows` tokens a call */
+struct gpt_decoder *gpt_decoder_new(const struct gpt *g, const struct backend *backend, int sequences, int rows);
 void gpt_decoder_free(struct gpt_decoder *d);
 void gpt_decoder_clear(struct gpt_decoder *d, int sequence);   /* it has read nothing */
 int gpt_decoder_positions(const struct gpt_decoder *d, int sequence);
@@ -87,11 +87,12 @@ int gpt_decoder_positions(const struct gpt_decoder *d, int sequence);
 struct gpt_row {
     int sequence;
     int32_t token;
-    float *logits;   /* gets those of the token that follows, [vocabulary]; or NULL, where not wanted */
+    float *logits;   /* in host memory: gets those of the token that follows, [vocabulary]; or NULL, where not wanted */
 };
 
 /* Appends each row's token to its sequence, which must have room (positions < context); those of one sequence come in their order. A row's
- * result depends on its own sequence alone: not on the other rows, nor on how a text is cut into calls, nor on the number of threads. */
+ * result depends on its own sequence alone: not on the other rows, nor on how a text is cut into calls, nor on the number of threads. What
+ * fails on a GPU is told by the backend's finish; the logits are then of no use. */
 void gpt_decode(const struct gpt *g, struct gpt_decoder *d, const struct gpt_row *rows, int count);
 
 #endif

@@ -44,6 +44,17 @@ void model_release(struct model *m) {
     m->weights = NULL;
 }
 
+void model_move(struct model *m, const struct backend *backend) {
+    assert(m->backend->kind == BACKEND_CPU);
+    if (backend->kind != BACKEND_CPU) {
+        float *here = m->weights;
+        set_weights(m, backend->operations->reserve((size_t)m->count * sizeof *here));
+        backend->operations->upload(m->weights, here, (size_t)m->count * sizeof *here);
+        m->backend->operations->release(here);
+    }
+    m->backend = backend;
+}
+
 void model_init_view(struct model *view, const struct model *m, float *weights) {
     *view = *m;
     view->backend = &backend_cpu;

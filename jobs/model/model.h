@@ -48,6 +48,8 @@ struct model {
 void model_init_layout(struct model *m, const struct model_config *config);   /* weights NULL: for sizes */
 void model_init(struct model *m, const struct model_config *config, const struct backend *backend);   /* weights all zero */
 void model_release(struct model *m);
+/* Weights in host memory, those of &backend_cpu, go where `backend` computes. */
+void model_move(struct model *m, const struct backend *backend);
 /* The model m with other weights, in host memory, which the caller owns: for files. Isn't released. */
 void model_init_view(struct model *view, const struct model *m, float *weights);
 void model_randomize(struct model *m, uint64_t seed);   /* weights in host memory */

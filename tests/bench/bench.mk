@@ -30,7 +30,7 @@ $(BENCH)/bench_compute: $(addprefix $(OBJ)/tests/bench/,bench_compute.o bench_bl
 	$(call link,$(COMMON_LIBS) $(JOBS_LIBS) $(BLAS_LIBS))
 
 $(BENCH)/bench_decode: $(addprefix $(OBJ)/tests/bench/,bench_decode.o bench_limits.o bench_numbers.o) $(call layer,jobs/model) \
-                       $(call layer,jobs/kernels) $(call layer,common)
+                       $(call layer,jobs/backend) $(call layer,jobs/kernels) $(call layer,common)
 	$(call link,$(COMMON_LIBS) $(JOBS_LIBS))
 $(OBJ)/tests/bench/bench_decode.o: CFLAGS += -fopenmp
 

@@ -22,7 +22,7 @@ static double seconds(void) {
 }
 
 static void measure(const struct gpt *g, int sequences) {
-    struct gpt_decoder *d = gpt_decoder_new(g, sequences, sequences);
+    struct gpt_decoder *d = gpt_decoder_new(g, &backend_cpu, sequences, sequences);
     struct gpt_row rows[SEQUENCES_MOST] = {0};
     float *logits = xcalloc((size_t)sequences * TOKENS, sizeof *logits);
     double took[STEPS];

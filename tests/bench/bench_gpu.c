@@ -1,4 +1,4 @@
-/* The CUDA backend next to its GPU's limits: whole training steps of GPT-2's 124M, attention, the optimiser, and a large product.
+/* The CUDA backend next to its GPU's limits: whole training steps of GPT-2's 124M, attention, the optimiser, a large product, and decoding.
  *
  * Prints `metric value unit` lines, medians of wall times. A share is of the table's figures for the GPU (dense bf16 and memory bandwidth,
  * by NVIDIA's data sheets), and for training also of the product measured in the same run. What a step takes includes the download of its
@@ -218,20 +218,81 @@ static void measure_training(const char *run, const struct gpt_config *config, i
     trial_release(&t);
 }
 
-int main(int argc, char **argv) {
+/* ---- decoding, as muster-infer does it: the logits come to the host ---- */
+
+enum { DECODE_STEPS = 10, BATCH_MAX = 64 };
+
+struct decoding {
+    struct gpt g;
+    struct gpt_decoder *decoder;
+    struct gpt_row rows[BATCH_MAX];
+    int batch;
+};
+
+static void decode(void *with) {
+    struct decoding *d = with;
+    for (int n = 0; n < d->batch; n++) {
+        if (gpt_decoder_positions(d->decoder, n) == d->g.config.context)
+            gpt_decoder_clear(d->decoder, n);
+        d->rows[n].token = (d->rows[n].token + 571) % d->g.config.vocabulary;
+    }
+    gpt_decode(&d->g, d->decoder, d->rows, d->batch);
+}
+
+/* What must be read is the weights, once a step; there are few positions yet. */
+static void measure_decoding(const char *run, const struct gpt_config *config, int batch) {
+    struct decoding d = {.batch = batch};
+    gpt_init_layout(&d.g, config);
+    d.g.weights = random_floats(d.g.count);
+    d.decoder = gpt_decoder_new(&d.g, &backend, batch, batch);
+    float *logits = xcalloc((size_t)batch * (size_t)config->vocabulary, sizeof *logits);
+    for (int n = 0; n < batch; n++)
+        d.rows[n] = (struct gpt_row){.sequence = n, .token = n, .logits = logits + (size_t)n * (size_t)config->vocabulary};
+    double s = seconds_of(decode, &d, DECODE_STEPS);
+    print_of(run, "tok_s", batch / s, "tokens/s");
+    if (limits)
+        print_of(run, "share", 4e-9 * (double)d.g.count / limits->gb_per_s / s, "of the memory's bandwidth");
+    free(logits);
+    gpt_decoder_free(d.decoder);
+    gpu->release(d.g.weights);
+}
+
+static int open_as(enum backend_precision precision) {
     struct error err;
-    bool small = argc > 1 && strcmp(argv[1], "small") == 0;
-    if (backend_open(&backend, BACKEND_CUDA, BACKEND_BF16, 0, &err) < 0) {
+    if (backend_open(&backend, BACKEND_CUDA, precision, 0, &err) < 0) {
         printf("skipped: %s\n", err.text);
         return 77;
     }
     gpu = backend.operations;
+    return 0;
+}
+
+static int decode_all(bool small) {
+    const struct gpt_config tiny = {50, 16, 1, 2, 16}, gpt2 = {50257, 1024, 12, 12, 768};
+    backend_close(&backend);
+    int code = open_as(BACKEND_FP32);
+    if (code == 0 && small)
+        measure_decoding("decode", &tiny, 3);
+    else if (code == 0) {
+        measure_decoding("decode_124m_b1", &gpt2, 1);
+        measure_decoding("decode_124m_b8", &gpt2, 8);
+        measure_decoding("decode_124m_b64", &gpt2, BATCH_MAX);
+    }
+    backend_close(&backend);
+    return code;
+}
+
+int main(int argc, char **argv) {
+    bool small = argc > 1 && strcmp(argv[1], "small") == 0;
+    int code = open_as(BACKEND_BF16);
+    if (code != 0)
+        return code;
     limits = gpu_peak_of(backend.device);
     printf("# %s, bf16%s\n", backend.device, limits ? "" : ": its limits are not in the table");
     if (small) {
         measure_attention("attention", 1, 20, 32, 2);
         measure_training("gpt", &(struct gpt_config){50, 16, 1, 2, 16}, 16, 1, measure_product(64, 16));
-        return 0;
+        return decode_all(small);
     }
     double product = measure_product(32768, 4096);
     measure_attention("attention_d64_t1024", 16, 1024, 768, 12);
@@ -240,6 +301,5 @@ int main(int argc, char **argv) {
     measure_training("gpt2_124m", &(struct gpt_config){50304, 1024, 12, 12, 768}, 1024, 16, product);
     /* The published vocabulary, whose odd rows of logits no tensor core reads at full speed. */
     measure_training("gpt2_124m_50257", &(struct gpt_config){50257, 1024, 12, 12, 768}, 1024, 16, product);
-    backend_close(&backend);
-    return 0;
+    return decode_all(small);
 }

@@ -1,14 +1,14 @@
 #!/bin/sh
 # --backend: a CUDA that is missing, of another version, or lacks a library is an error that says so, and never a training on the CPU
 # instead. Behind the door of a GPU (fake_backend.c) a training gives the bits of the CPU's, its checkpoints go both ways, ranks sum through
-# host memory, and what fails on one rank ends all. Exit: 0, 1, or 77 where something is missing.
+# host memory, and what fails on one rank ends all. The same of inference. Exit: 0, 1, or 77 where something is missing.
 . "$(dirname -- "$0")/jobs.sh"
 fake=$bin/../tests/jobs/fake-backend/muster-backend-cuda.so
-need muster-train "$fake"
+need muster-train muster-infer "$fake"
 
 seq 1 4000 >"$work/text"
 mkdir "$work/bin" "$work/lib"
-cp "$bin/muster-train" "$work/bin"   # the libraries are looked for beside the program
+cp "$bin/muster-train" "$bin/muster-infer" "$work/bin"   # the libraries are looked for beside the program
 
 # shellcheck disable=SC2317  # called by expect
 train() { "$work/bin/muster-train" "$work/text" --layers 2 --channels 48 --heads 3 --context 32 --batch 8 --steps 10 --threads 1 "$@"; }
@@ -123,3 +123,36 @@ fails 1:3 "an operation that fails on one rank ends all"
 fails 1:3 "also of an exact training" --reduce exact --shards 4
 fails 0:12 "a checkpoint that can't be copied isn't written"
 [ ! -e "$work/failing/step-00000009" ] || fail "a checkpoint of what couldn't be copied"
+
+# ---- inference: a finish for the weights, one for the cache, and one a step ----
+
+seq 101 130 >"$work/prompts"
+infer_on() { # RANKS NAME OPTIONS...
+    n=$1 name=$2
+    shift 2
+    timeout 60 mpirun --oversubscribe --bind-to none -np "$n" "$work/bin/muster-infer" --checkpoint "$work/cpu" --prompts "$work/prompts" \
+        --tokens 40 --batch 3 --out "$work/$name" "$@" >"$work/log" 2>&1
+}
+infer_on 1 texts-cpu --backend cpu || fail "inference on the CPU"
+infer_on 3 texts-cuda --backend cuda || fail "inference on GPUs on 3 ranks"
+cmp "$work/texts-cpu" "$work/texts-cuda" || fail "other texts than on the CPU"
+grep -q "steps, on cuda: Fake GPU" "$work/log" || fail "the device isn't told"
+echo "ok - inference gives the texts of the CPU"
+
+inference_fails() { # RANK:AT WHAT
+    got=0
+    export FAKE_BACKEND_FAIL="$1"
+    rm -f "$work/failing-texts"
+    infer_on 3 failing-texts --backend cuda || got=$?
+    unset FAKE_BACKEND_FAIL
+    [ "$got" -eq 1 ] && [ "$(grep -c 'a fake error' "$work/log")" -eq 1 ] || fail "$2: exit code $got"
+    grep -q "muster-infer: rank ${1%:*}: attention_forward: a fake error" "$work/log" || fail "$2: the rank isn't told"
+    echo "ok - $2"
+}
+inference_fails 1:1 "weights that one rank has no memory for end all"
+inference_fails 2:2 "a cache that one rank has no memory for ends all"
+inference_fails 0:6 "a step that fails on rank 0 ends all"
+inference_fails 1:6 "a step that fails on another rank ends all"
+infer_on 3 failing-texts --backend cuda || fail "going on after a failure"
+cmp "$work/texts-cpu" "$work/failing-texts" || fail "after a failure other texts"
+echo "ok - a run that failed goes on to the same texts"

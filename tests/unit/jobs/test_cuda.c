@@ -15,6 +15,7 @@
 
 #include "common/xmalloc.h"
 #include "tests/unit/jobs/cuda_arrays.h"
+#include "tests/unit/jobs/cuda_decoding.h"
 #include "tests/unit/jobs/cuda_reference.h"
 
 static const struct cuda_library *library;
@@ -508,6 +509,15 @@ static int run_all(const char *name) {
         T(attention_is_its_formula),
         T(heads_that_are_too_wide_are_refused),
         T(cross_entropy_is_its_formula),
+        T(reserved_memory_can_be_written),
+        T(decoding_embeds_at_positions),
+        T(decoding_multiplies),
+        T(decoding_has_its_gelu_in_place),
+        T(logits_come_to_who_wants_them),
+        T(the_cache_takes_keys_and_values),
+        T(paged_attention_is_its_formula),
+        T(paged_heads_that_are_too_wide_are_refused),
+        T(a_row_of_decoding_is_the_same_in_any_batch),
         T(conv_is_its_formula),
         T(batchnorm_is_its_formula),
         T(pooling_takes_the_largest_and_gives_back_to_it),

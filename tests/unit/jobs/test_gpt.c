@@ -122,7 +122,7 @@ static void decoding_gives_the_loss_of_the_batch(void **state) {
     struct gpt g;
     make_gpt(&g);
     struct gpt_pass *p = gpt_pass_new(&g, &backend_cpu, 1, POSITIONS);
-    struct gpt_decoder *d = gpt_decoder_new(&g, 1, 1);
+    struct gpt_decoder *d = gpt_decoder_new(&g, &backend_cpu, 1, 1);
     double want = gpt_forward(&g, p, tokens, targets, 1, 0), got = 0;
     for (int t = 0; t < POSITIONS; t++) {
         float logits[VOCABULARY], loss;
