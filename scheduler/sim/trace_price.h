@@ -1,6 +1,6 @@
-/* What the evicting plans of a replay cost, those that they move among them, against a lower bound of what any plan of their kind could have
- * cost at that moment (price_bound.h). Loans that are called in are no plans: where they lie was chosen long ago. The daemon pays nothing for
- * it: the cluster is looked at before the plan is applied.
+/* What the evicting plans of a replay cost, those that they move among them, against a lower bound of what any plan of their kind could
+ * have cost at that moment (price_bound.h). Loans that are called in are no plans: where they lie was chosen long ago. The daemon pays
+ * nothing for it: the cluster is looked at before the plan is applied.
  */
 #ifndef SCHEDULER_SIM_TRACE_PRICE_H
 #define SCHEDULER_SIM_TRACE_PRICE_H
