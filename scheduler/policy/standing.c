@@ -36,10 +36,13 @@ void standings_link_nodes(struct standings *s, int32_t node_count, struct arena 
     if (s->node_tasks)
         return;
     s->node_tasks = arena_array(arena, (size_t)node_count + 2, sizeof *s->node_tasks);
-    for (int32_t i = 0; i < s->count; i++)
-        for (int32_t k = 0; k < s->runners[i].job->placement.task_count; k++)
-            if (s->runners[i].job->placement.tasks[k].state != TASK_ENDED)
-                s->node_tasks[s->runners[i].job->placement.tasks[k].node + 2]++;
+    for (int32_t i = 0; i < s->count; i++) {
+        const struct placement *p = &s->runners[i].job->placement;
+        s->runners[i].nodes = p->task_count;
+        for (int32_t k = 0; k < p->task_count; k++)
+            if (p->tasks[k].state != TASK_ENDED)
+                s->node_tasks[p->tasks[k].node + 2]++;
+    }
     for (int32_t n = 2; n < node_count + 2; n++)
         sum = s->node_tasks[n] += sum;
     s->tasks = arena_array(arena, (size_t)sum, sizeof *s->tasks);

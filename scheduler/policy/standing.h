@@ -49,6 +49,7 @@ struct runner {
     bool lends;               /* what it holds beyond its least is for jobs of other queues too: its own uses more than its guarantee */
     bool going;               /* it is being stopped, by this plan or before */
     int32_t next_of_queue;    /* the one that comes after it; -1 */
+    int32_t nodes;            /* that it has tasks on; filled by standings_link_nodes */
 };
 
 /* What a queue's runners hold, by what could be asked of it: a bound that tells when no search for victims can succeed. */
@@ -97,7 +98,7 @@ enum {
 int64_t job_price(const struct job *j, int64_t now_ms);
 
 void standings_open(struct standings *s, const struct cluster *c, const struct shares *shares, int64_t now_ms, struct arena *arena);
-/* Fills node_tasks and tasks, which only a search for victims needs. */
+/* Fills node_tasks, tasks and runners' nodes, which only a search for victims needs. */
 void standings_link_nodes(struct standings *s, int32_t node_count, struct arena *arena);
 /* The bands of a queue's runners anew, after some were marked as going, or not going any more. */
 void standings_update(struct standings *s, int32_t queue);

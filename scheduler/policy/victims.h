@@ -1,6 +1,9 @@
 /* The victims of a plan: the cheapest that make room for a gang, of those who may be made to leave. For each node the cheapest that serve
- * it are found, a knapsack over its few tasks; the gang takes the cheapest nodes, one after the other, as a victim that spans several is
- * paid for once. What is taken is given back to the room.
+ * it are found, a knapsack over its few tasks; the gang takes the cheapest nodes, one after the other. What is taken is given back to the
+ * room.
+ *
+ * A victim that spans nodes is paid for once. What it costs on each of them, before it is taken, is a guess: several are tried (enum
+ * counting), and the cheapest outcome counts. Where nobody spans nodes there is nothing to guess, and the outcome is the cheapest there is.
  */
 #ifndef SCHEDULER_POLICY_VICTIMS_H
 #define SCHEDULER_POLICY_VICTIMS_H
@@ -13,6 +16,13 @@ enum leaving { STAYS, SHRINKS, IS_EVICTED, MOVES };
 
 struct priced { int64_t price; int32_t at, runner; };
 
+/* What a job that spans nodes costs on one of them. */
+enum counting {
+    WHOLE,      /* all of its price */
+    BY_NODES,   /* its price, divided by the nodes that the gang would have by its leaving alone */
+    CHARGED,    /* what its task there is charged */
+};
+
 struct victims {
     struct pass *p;
     const struct demand *demand;   /* the gang's */
@@ -22,9 +32,17 @@ struct victims {
     bool *taken;                   /* by runner */
     int32_t *items, count;         /* the runners taken */
     struct priced *priced;         /* the same, to be sorted */
-    bool by_share_of_price;        /* one on several nodes costs each its share; else all of it costs the first */
+    enum counting counting;
+    int64_t *charge;               /* by task, as standings.tasks: all tasks of a job together are charged its price */
+    bool *asked;                   /* by task: it is to leave, by the cheapest nodes */
+    int32_t *best, best_count;     /* the outcome that was the cheapest so far */
+    const struct need *need;       /* the gang's, of most of its nodes; for that, while nobody is taken yet, */
+    int32_t first_count;           /* (no more than those before) */
+    int64_t *first_cost;           /* by node */
+    int32_t *cheapest;             /* the nodes where that is least, in order */
     int64_t *node_cost;            /* by node, for the need that is being served */
     int64_t *sorted_cost;          /* the same costs, in order */
+    bool *is_spanned;              /* by node: one of those who may leave holds others, too */
     bool *node_used;
     bool spans_nodes;              /* one that was taken has tasks on several */
 };

@@ -159,6 +159,8 @@ static json_t *report_json(const struct trace *t, const struct trace_metrics *r,
     set_int(o, "starts", r->starts);
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
         set_real(o, reals[i].name, reals[i].value);
+    json_object_set_new(o, "eviction_price_ratio", r->evicting_plans ? json_real(r->eviction_price_ratio) : json_null());
+    json_object_set_new(o, "eviction_price_ratio_worst", r->evicting_plans ? json_real(r->eviction_price_ratio_worst) : json_null());
     json_object_set_new(o, "guar_delay_ratio", t->quotas_path ? json_real(q->ratio) : json_null());
     set_real(o, "decisions_per_s", (double)r->starts / wall_s);
     json_object_set_new(o, "queues", queues_json(t, q));
@@ -170,11 +172,11 @@ static void print_table(json_t *report) {
     json_t *value;
     json_object_foreach(report, name, value) {
         if (json_is_integer(value))
-            printf("%-22s %lld\n", name, (long long)json_integer_value(value));
+            printf("%-26s %lld\n", name, (long long)json_integer_value(value));
         else if (json_is_real(value))
-            printf("%-22s %.*f\n", name, json_real_value(value) < 100 ? 4 : 0, json_real_value(value));
+            printf("%-26s %.*f\n", name, json_real_value(value) < 100 ? 4 : 0, json_real_value(value));
         else if (json_is_null(value))
-            printf("%-22s -\n", name);
+            printf("%-26s -\n", name);
     }
     printf("\n%-32s %9s %8s %9s %12s %12s\n", "queue", "guarantee", "jobs", "demand", "delay", "delay_static");
     for (size_t i = 0; i < json_array_size(json_object_get(report, "queues")); i++) {

@@ -221,6 +221,9 @@ void measure_report(const struct measure *m, struct trace_metrics *out) {
     out->hol = ratio((double)m->hol_gpu_ms, window);
     out->worstq = worst_group(m);
     out->evicted_per_asked = ratio((double)m->gpus_evicted, (double)m->gpus_asked);
+    out->evicting_plans = m->prices.plans;
+    out->eviction_price_ratio = m->prices.least > 0 ? m->prices.paid / m->prices.least : 1;
+    out->eviction_price_ratio_worst = m->prices.worst > 1 ? m->prices.worst : 1;
     out->guarantee_violation_s = seconds(m->owed.violation_ms);
 }
 

@@ -7,6 +7,7 @@
 #include "scheduler/cluster/cluster.h"
 #include "scheduler/sim/trace_curve.h"
 #include "scheduler/sim/trace_owed.h"
+#include "scheduler/sim/trace_price.h"
 
 /* What became of a job. */
 struct trace_fate {
@@ -26,6 +27,7 @@ struct measure {
     bool placeable, fits_by_count;           /* of the waiting jobs, since now_ms */
     int64_t use_gpu_ms, use_window_gpu_ms, use_demand_gpu_ms, demand_ms, frag_gpu_ms, hol_gpu_ms;
     int64_t evictions, moves, gpus_evicted, gpus_asked, starts;
+    struct price_sums prices;                /* of its evicting plans */
     struct trace_curve *curve;               /* is told each moment, too; NULL: nobody draws it */
 };
 
@@ -34,6 +36,8 @@ struct trace_metrics {
     double jct_mean, jct_p50, jct_p95, wait_mean, wait_p95, first_start_mean;
     double util_dem, util_win, frag, hol, bsld, worstq, gang_wait;
     double evicted_per_asked, lost_gpu_hours, guarantee_violation_s;
+    int64_t evicting_plans;
+    double eviction_price_ratio, eviction_price_ratio_worst;   /* of those; nothing where there are none */
     double gpu_hours, gpu_hours_of_jobs;     /* delivered; asked for, by the trace */
 };
 

@@ -237,8 +237,10 @@ static int decide(struct replay *r, struct error *err) {
         policy_decide(&r->c, r->now_ms, &r->arena, &r->plan);
     else
         yardstick_decide(&r->yard, &r->c, r->submitted, r->now_ms, &r->arena, &r->plan);
-    for (size_t k = 0; k < r->plan.count && !rc; k++)
+    for (size_t k = 0; k < r->plan.count && !rc; k++) {
+        price_count(&r->m->prices, &r->c, &r->plan, k, r->now_ms, &r->arena);
         rc = apply(r, &r->plan.decisions[k], err);
+    }
     count_asked(r);
     for (size_t k = 0; k < r->plan.count && !rc; k++)
         rc = follow(r, &r->plan.decisions[k], err);

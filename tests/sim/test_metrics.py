@@ -185,6 +185,13 @@ def check(name, report, wanted):
         assert abs(report[metric] - value) < 1e-6 * max(1, abs(value)), f"{name}: {metric} is {report[metric]}, recomputed {value}"
 
 
+def check_price(name, report):
+    """A plan costs no less than the bound, and here not much more; who evicts nobody has no price. Calling in a loan is no plan."""
+    ratio, worst = report["eviction_price_ratio"], report["eviction_price_ratio_worst"]
+    assert (ratio is None) == (worst is None) and (ratio is None or report["evictions"]), f"{name}: {ratio} of {report['evictions']}"
+    assert ratio is None or 1 <= ratio <= min(worst, 1.25), f"{name}: plans cost {ratio} times their bounds, one {worst} times"
+
+
 def permute_durations(folder, rng, lines):
     with open(f"{folder}/jobs", encoding="utf-8") as f:
         rows = list(csv.reader(f))
@@ -211,7 +218,8 @@ def check_foresight(folder, seed):
 
 
 def main():
-    seen = {"evictions": 0, "guarantee_violation_s": 0, "frag": 0, "hol": 0, "lost_gpu_hours": 0, "guar_delay_ratio": 0}
+    seen = {"evictions": 0, "guarantee_violation_s": 0, "frag": 0, "hol": 0, "lost_gpu_hours": 0, "guar_delay_ratio": 0,
+            "eviction_price_ratio": 0}
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(int(os.environ.get("METRIC_SEEDS", "8"))):
             jobs = make_trace(folder, seed)
@@ -223,6 +231,7 @@ def main():
                     name = f"seed {seed} {' '.join(options)}{' with quotas' if with_quotas else ''}"
                     check(name, report, recompute(jobs, log, QUOTAS if with_quotas else {}))
                     assert report["decisions_per_s"] > 0 and report["starts"] == sum(r["event"] == "start" for r in log), name
+                    check_price(name, report)
                     if options == ["--policy", "fair"]:
                         assert report["guarantee_violation_s"] == 0, f"{name}: {report['guarantee_violation_s']} s owed"
                     if with_quotas:

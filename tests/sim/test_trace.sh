@@ -39,7 +39,7 @@ expect "" jobs=2 jct_mean=100 delay=45 wait_mean=45 wait_p95=85.5 makespan=110 u
 printf 'queue,parent,quota_gpus,weight\na,root,4,1\nb,root,4,1\n' >"$work/quotas"
 printf 'queue,submit_s,duration_s,gpus\na,0,1000,8\nb,100,50,4\n' >"$work/jobs"
 expect "--quotas $work/quotas" evictions=1 evicted_per_asked=2 wait_mean=40 makespan=1080 lost_gpu_hours=0.0666666667 \
-    guarantee_violation_s=0
+    guarantee_violation_s=0 eviction_price_ratio=1 eviction_price_ratio_worst=1
 
 # 3. The same without asking (grace 0) and with checkpoints each 60 s: the 40 s after the last one are done again. Delay 120 s;
 # (40 + 30) s x 8 GPUs are lost.

@@ -11,29 +11,25 @@
  *   - exactly the cheapest, where no victim spans nodes and cpus don't bind;
  *   - else one in a hundred may be dearer, up to twice; and all together by at most 1 in 100.
  *
- * Large worlds, against a lower bound. Each task is charged a part of its job's price, all tasks of a job together no more than that: so
- * what a plan costs is at least what it costs on the gang's nodes, each by itself; on each of them at least the cheapest tasks there that
- * free what the gang needs (a knapsack, exact); and on as many nodes as it has, at least the sum of the cheapest. Racks, measure and rights
- * after the plan are left out, which only lowers the bound. Any way to charge gives a bound: of jobs that span nodes, the charge goes over
- * to where the bound asks them to leave, again and again, and the best bound counts. Where nobody spans nodes a plan costs just that; where
- * half of them do, all plans together cost at most 1.1 times their bounds, and one at most 1.4 times.
+ * Large worlds, against a lower bound (price_bound.h), which on small ones is never above the best set. Where nobody spans nodes a plan
+ * costs just that; where half of the jobs do, all plans together cost at most 1.03 times their bounds, and none more than 1.25 times.
  *
- * PRICE_WORLDS=N tries more small worlds of each kind than the floor of `make test`; PRICE_SHOW=1 prints what is dearer. */
+ * PRICE_WORLDS=N and PRICE_LARGE=N try more worlds of each kind than the floor of `make test`; PRICE_SHOW=1 prints what is dearer. */
 #include <math.h>
 
 #include "scheduler/cluster/index.h"
 #include "scheduler/policy/place.h"
 #include "scheduler/policy/plan.h"
+#include "scheduler/policy/price_bound.h"
 #include "scheduler/policy/right.h"
 #include "tests/unit/cluster/world.h"
 
 #ifdef __SANITIZE_ADDRESS__
-enum { WORLDS = 700 };
+enum { WORLDS = 700, LARGE_WORLDS = 60 };
 #else
-enum { WORLDS = 4000 };
+enum { WORLDS = 4000, LARGE_WORLDS = 240 };
 #endif
-enum { LARGE_WORLDS = 60, SMALL = 4, RUNNERS_MAX = 10, NODES_MAX = 400, SPAN_MAX = 6, QUEUES = 4, MINUTE_MS = 60000, LARGE_SIZE = 8 };
-enum { ROUNDS = 100 };
+enum { SMALL = 4, RUNNERS_MAX = 10, NODES_MAX = 400, SPAN_MAX = 6, QUEUES = 4, MINUTE_MS = 60000, LARGE_SIZE = 8 };
 
 static const char *const queues[QUEUES] = {"a", "a/x", "b", "c"};
 static const int64_t GUARANTEED_LAST = INT64_C(1) << 40;   /* more than any price here */
@@ -45,10 +41,13 @@ static int draw(int n) {
     return (int)((seed >> 33) % (uint64_t)n);
 }
 
-static int worlds(void) {
-    const char *text = getenv("PRICE_WORLDS");
-    return text ? atoi(text) : WORLDS;
+static int count_of(const char *name, int floor) {
+    const char *text = getenv(name);
+    return text ? atoi(text) : floor;
 }
+
+static int worlds(void) { return count_of("PRICE_WORLDS", WORLDS); }
+static int large_worlds(void) { return count_of("PRICE_LARGE", LARGE_WORLDS); }
 
 /* What may be drawn beside jobs on one node each: it makes the search harder in a way of its own. */
 struct kind { const char *name; bool wide, cpus, islands, limits; };
@@ -330,6 +329,22 @@ static uint32_t set_of(const struct world *w, const struct brute *b) {
     return set;
 }
 
+/* ---- the bound ---- */
+
+/* Of all that it may make leave; and what would be bound enough. */
+static double lower_bound(struct brute *b, const struct split *split, double enough) {
+    bool *may_leave = arena_array(b->p.arena, (size_t)b->p.standings.count, sizeof *may_leave);
+    int32_t nodes_of[ROOM_GPUS_MAX + 1] = {0};
+    for (int32_t i = 0; i < b->p.standings.count; i++) {
+        enum right by = right_over(&b->taker, runner(b, i));
+        may_leave[i] = by != RIGHT_NONE && by != RIGHT_SPARE;
+    }
+    for (int g = 0; g < split->groups; g++)
+        nodes_of[split->need[g].gpus] += split->need[g].count;
+    standings_link_nodes(&b->p.standings, b->p.c->node_count, b->p.arena);
+    return price_bound(&(struct bound_question){&b->p.standings, &b->p.room, may_leave, nodes_of, enough, b->p.arena});
+}
+
 /* ---- one against the other ---- */
 
 struct tally { int64_t plans, none, dearer, last, by_right[RIGHT_PACK + 1]; double worst, price, best; };
@@ -357,7 +372,16 @@ static void count_rights(struct tally *t, const struct brute *b, uint32_t set) {
             t->by_right[right_over(&b->taker, runner(b, i))]++;
 }
 
-static void compare_price(struct tally *t, const struct brute *b, const struct found *f) {
+/* It is not above the best set there is. */
+static void assert_bound(struct brute *b) {
+    struct split split = b->split;
+    if (b->other_split)
+        place_split_otherwise(&b->d, &split);
+    if (b->best < GUARANTEED_LAST)
+        assert_true(lower_bound(b, &split, INFINITY) <= (double)b->best * (1 + 1e-9));
+}
+
+static void compare_price(struct tally *t, struct brute *b, const struct found *f) {
     int64_t price = price_of(b, f->set);
     double ratio = (double)(price + 1) / (double)(b->best + 1);
     assert_true(price >= b->best);   /* else it is not right */
@@ -367,6 +391,7 @@ static void compare_price(struct tally *t, const struct brute *b, const struct f
     t->dearer += price > b->best;
     t->worst = ratio > t->worst ? ratio : t->worst;
     count_rights(t, b, f->set);
+    assert_bound(b);
     if (price > b->best && getenv("PRICE_SHOW"))
         show(b, "dearer", f->set);
 }
@@ -435,110 +460,22 @@ static void a_plan_is_nearly_the_cheapest(void **state) {
     }
 }
 
-/* ---- the bound ---- */
-
-/* How each job's price is charged to its tasks, so that all of them together are charged no more than it; and which tasks the bound asks
- * to leave. Both as standings.tasks. */
-struct charges { double *of; bool *asked; int32_t count; };
-
-/* The cheapest tasks of a node that free so many of its GPUs: what they are charged. INFINITY: there are not so many. */
-struct least { double cost; uint32_t set; int32_t node; };
-
-static struct least least_on_node(const struct brute *b, const struct charges *charged, int32_t node, int missing) {
-    struct least best[LARGE_SIZE + 1] = {{0}};
-    int32_t first = b->p.standings.node_tasks[node];
-    for (int m = 1; m <= missing; m++)
-        best[m].cost = INFINITY;
-    for (int32_t i = first; i < b->p.standings.node_tasks[node + 1]; i++) {
-        const struct runner_task *at = &b->p.standings.tasks[i];
-        enum right by = right_over(&b->taker, runner(b, at->runner));
-        int gpus = __builtin_popcount(at->task->gpus);
-        if (by == RIGHT_NONE || by == RIGHT_SPARE)
-            continue;
-        for (int m = missing; m > 0; m--) {
-            const struct least *rest = &best[m > gpus ? m - gpus : 0];
-            if (rest->cost + charged->of[i] < best[m].cost)
-                best[m] = (struct least){rest->cost + charged->of[i], rest->set | 1u << (i - first)};
-        }
-    }
-    best[missing].node = node;
-    return best[missing];
-}
-
-static int by_cost(const void *a, const void *b) {
-    const struct least *x = a, *y = b;
-    return x->cost < y->cost ? -1 : x->cost > y->cost;
-}
-
-/* On as many nodes as the gang has, the cheapest; notes whom that asks to leave. */
-static double bound_of(const struct brute *b, const struct charges *charged) {
-    struct least nodes[NODES_MAX];
-    double sum = 0;
-    memset(charged->asked, 0, (size_t)charged->count * sizeof *charged->asked);
-    for (int32_t n = 0; n < b->p.c->node_count; n++) {
-        int missing = b->d.gpus / b->d.nodes - __builtin_popcount(room_free_gpus(&b->p.room, n));
-        nodes[n] = least_on_node(b, charged, n, missing > 0 ? missing : 0);
-    }
-    qsort(nodes, (size_t)b->p.c->node_count, sizeof *nodes, by_cost);
-    for (int i = 0; i < b->d.nodes; i++) {
-        sum += nodes[i].cost;
-        for (uint32_t left = nodes[i].set; left; left &= left - 1)
-            charged->asked[b->p.standings.node_tasks[nodes[i].node] + __builtin_ctz(left)] = true;
-    }
-    return sum;
-}
-
-/* Of whom one task is asked to leave and another is not, the others' charge goes over to the first, a part at a time. */
-static void charge_anew(const struct brute *b, struct charges *charged, double part) {
-    const struct runner_task *tasks = b->p.standings.tasks;
-    double *spare = arena_array(b->p.arena, (size_t)b->p.standings.count, sizeof *spare);
-    int *asked = arena_array(b->p.arena, (size_t)b->p.standings.count, sizeof *asked);
-    for (int32_t i = 0; i < charged->count; i++)
-        asked[tasks[i].runner] += charged->asked[i];
-    for (int32_t i = 0; i < charged->count; i++)
-        if (asked[tasks[i].runner] && !charged->asked[i]) {
-            spare[tasks[i].runner] += part * charged->of[i];
-            charged->of[i] -= part * charged->of[i];
-        }
-    for (int32_t i = 0; i < charged->count; i++)
-        if (charged->asked[i])
-            charged->of[i] += spare[tasks[i].runner] / asked[tasks[i].runner];
-}
-
-/* The best of many ways to charge: each gives a bound (a Lagrangian dual). First by GPUs. */
-static double lower_bound(struct brute *b) {
-    double best = 0;
-    standings_link_nodes(&b->p.standings, b->p.c->node_count, b->p.arena);
-    int32_t count = b->p.standings.node_tasks[b->p.c->node_count];
-    struct charges charged = {arena_array(b->p.arena, (size_t)count, sizeof(double)), arena_array(b->p.arena, (size_t)count, sizeof(bool)),
-                              count};
-    for (int32_t i = 0; i < count; i++) {
-        const struct runner *k = runner(b, b->p.standings.tasks[i].runner);
-        charged.of[i] = (double)k->price * __builtin_popcount(b->p.standings.tasks[i].task->gpus) / k->gpus;
-    }
-    for (int round = 0; round < ROUNDS; round++) {
-        double bound = bound_of(b, &charged);
-        best = bound > best ? bound : best;
-        charge_anew(b, &charged, 1.0 / (2 + round / 8));
-    }
-    return best;
-}
+/* ---- large worlds ---- */
 
 struct sums { int plans, victims; double price, bound, worst; };
 
 static struct sums compare_large(const struct kind *k) {
     struct sums t = {.worst = 1};
-    for (int i = 0; i < LARGE_WORLDS; i++) {
+    for (int i = 0; i < large_worlds(); i++) {
         struct world w;
         struct brute b;
         seed = 2 * (uint64_t)i + 1;
         int64_t id = large_world(&w, k);
         assert_true(id > 0);
         brute_open(&b, &w, id);
-        double least = lower_bound(&b);
         struct found f = decide(&w, id);
         if (f.plan && !f.moves) {
-            double price = (double)f.price;
+            double price = (double)f.price, least = lower_bound(&b, &b.split, price);
             assert_true(price >= least * (1 - 1e-9));
             t.plans++;
             t.victims += f.victims;
@@ -557,8 +494,8 @@ static void large_plans_are_near_a_lower_bound(void **state) {
     static const struct kind narrow = {"large"}, wide = {"wide", .wide = true};
     (void)state;
     struct sums t = compare_large(&narrow), u = compare_large(&wide);
-    assert_true(t.plans > LARGE_WORLDS / 6 && t.price <= 1.0001 * t.bound);
-    assert_true(u.plans > LARGE_WORLDS / 6 && u.price <= 1.1 * u.bound && u.worst <= 1.4);
+    assert_true(t.plans > large_worlds() / 6 && t.price <= 1.0001 * t.bound);
+    assert_true(u.plans > large_worlds() / 6 && u.price <= 1.03 * u.bound && u.worst <= 1.25);
 }
 
 int main(void) {
