@@ -127,6 +127,8 @@ static int check_sums(const struct cluster *c, const struct sums *s, struct erro
     int64_t gpus[GPU_TYPES_MAX] = {0}, sum = 0;
     for (int32_t i = 0; i < c->node_count; i++) {
         const struct node *n = &c->nodes[i];
+        if (cluster_node(c, n->name) != i)
+            return BREACH("node %s is not found by its name", n->name);
         gpus[c->shapes[n->shape].gpu_type] += c->shapes[n->shape].count;
         sum += c->shapes[n->shape].count;
         if (n->gpus_used != s->gpus[i] || n->cpus_used != s->cpus[i] || n->memory_used_mib != s->memory_mib[i])

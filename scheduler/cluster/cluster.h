@@ -372,6 +372,7 @@ struct cluster {
     int32_t job_count, job_capacity;
     struct node *nodes;
     int32_t node_count, node_capacity;
+    int32_t *node_slots, node_slot_count;   /* open addressing by name: indexes into nodes; -1. Nodes stay, and keep their names */
     struct queue *queues;       /* queues[0] is "default" */
     int32_t queue_count, queue_capacity;
     struct account *accounts;   /* made with the first job of a user in a queue, never removed */
@@ -399,6 +400,7 @@ void cluster_reindex(struct cluster *c);
 
 struct job *cluster_job(const struct cluster *c, int64_t id);        /* NULL: not in memory */
 int32_t cluster_node(const struct cluster *c, const char *name);     /* -1 */
+int32_t cluster_add_node(struct cluster *c, const char *name);       /* a name that there is not: in no rack, of no shape yet */
 int32_t cluster_queue(const struct cluster *c, const char *name);    /* -1; not the deleted ones */
 int32_t cluster_account_of(const struct cluster *c, int32_t queue, uint32_t uid);   /* -1: the user has had no job there */
 int32_t cluster_account(struct cluster *c, int32_t queue, uint32_t uid);   /* makes it */
