@@ -135,7 +135,7 @@ static void recover_unknown(struct cluster *c, int32_t node, int64_t now_ms) {
     }
 }
 
-/* Of some that run there a task has ended. */
+/* What runs there without GPUs is beside others now. */
 static void touch_jobs(struct cluster *c, int32_t node) {
     for (int32_t i = 0; i < c->index.live.count; i++)
         if (job_task_on(c->index.live.items[i], node))
