@@ -107,15 +107,6 @@ static int32_t rack_intern(struct cluster *c, const char *name) {
 
 /* ---- up ---- */
 
-static int32_t node_new(struct cluster *c, const char *name) {
-    size_t capacity = (size_t)c->node_capacity;
-    c->nodes = xgrow(c->nodes, &capacity, (size_t)c->node_count + 1, sizeof *c->nodes);
-    c->node_capacity = (int32_t)capacity;
-    c->nodes[c->node_count] = (struct node){.shape = -1, .rack = -1};
-    text_copy(c->nodes[c->node_count].name, sizeof c->nodes[c->node_count].name, name);
-    return c->node_count++;
-}
-
 /* Ends as lost each task on the node that `wait` allows to. */
 static void lose_tasks(struct cluster *c, int32_t node, bool also_waiting, int64_t now_ms) {
     struct attempt_end how = {.cause = STOP_NODE_LOST, .kind = EXIT_LOST, .rank = -1, .node = node};
@@ -144,7 +135,7 @@ static void recover_unknown(struct cluster *c, int32_t node, int64_t now_ms) {
     }
 }
 
-/* Of some that run there a task has ended. */
+/* What runs there without GPUs is beside others now. */
 static void touch_jobs(struct cluster *c, int32_t node) {
     for (int32_t i = 0; i < c->index.live.count; i++)
         if (job_task_on(c->index.live.items[i], node))
@@ -176,7 +167,7 @@ int apply_node_up(struct cluster *c, const struct event *e, int64_t now_ms, stru
     if (reshaped || refitted)
         reservation_drop_on_node(c, node);
     if (node < 0)
-        node = node_new(c, name);
+        node = cluster_add_node(c, name);
     struct node *n = &c->nodes[node];
     if (n->shape >= 0)
         index_count_gpus(c, n->shape, -1);

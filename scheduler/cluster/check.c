@@ -7,6 +7,7 @@
 #include "scheduler/cluster/cluster.h"
 #include "scheduler/cluster/index.h"
 #include "scheduler/cluster/queue.h"
+#include "scheduler/cluster/ranking.h"
 
 #define BREACH(...) error_set(err, ERR_FAILED, __VA_ARGS__)
 
@@ -127,6 +128,8 @@ static int check_sums(const struct cluster *c, const struct sums *s, struct erro
     int64_t gpus[GPU_TYPES_MAX] = {0}, sum = 0;
     for (int32_t i = 0; i < c->node_count; i++) {
         const struct node *n = &c->nodes[i];
+        if (cluster_node(c, n->name) != i)
+            return BREACH("node %s is not found by its name", n->name);
         gpus[c->shapes[n->shape].gpu_type] += c->shapes[n->shape].count;
         sum += c->shapes[n->shape].count;
         if (n->gpus_used != s->gpus[i] || n->cpus_used != s->cpus[i] || n->memory_used_mib != s->memory_mib[i])
@@ -198,6 +201,27 @@ static int check_reservations(const struct cluster *c, struct error *err) {
     return rc;
 }
 
+/* A queue's classes that have jobs, each once, in their order. */
+static int check_ranking(const struct cluster *c, int32_t queue, int32_t classes, struct error *err) {
+    const struct cluster_index *x = &c->index;
+    struct ranking none = {0}, r = queue < x->ranking_count ? x->rankings[queue] : none;
+    int32_t fixed = 0;
+    for (int32_t i = 0; i < r.count; i++) {
+        const struct ranked_class *k = &r.items[i], *before = i ? k - 1 : NULL;
+        const struct wait_brief *b = &x->briefs[k->class];
+        const struct demand *d = &x->classes[k->class].demand;
+        fixed += b->is_fixed;
+        if (!b->jobs || b->queue != queue || b->shape != k->shape || b->level != k->level || b->is_gang != k->is_gang ||
+            k->priority != ranking_priority(d) ||
+            (before && (before->priority < k->priority || (before->priority == k->priority && before->class >= k->class))))
+            return BREACH("a class of queue %s is not what it is ranked as, or out of order", c->queues[queue].name);
+    }
+    if (r.count != classes || r.fixed != fixed)
+        return BREACH("queue %s has %d classes of waiting jobs, %d of them of jobs that can't be stopped, and counts %d and %d",
+                      c->queues[queue].name, classes, fixed, r.count, r.fixed);
+    return 0;
+}
+
 /* Each job is in the list that its facts say. */
 static int check_index(const struct cluster *c, const struct sums *s, struct error *err) {
     int32_t ready = 0, listed = c->index.live.count + c->index.cooling.count + c->index.after.count + c->index.ended.count, nowhere = 0;
@@ -216,16 +240,22 @@ static int check_index(const struct cluster *c, const struct sums *s, struct err
             }
         const struct wait_brief *b = &c->index.briefs[i];
         s->queue_classes[b->queue] += jobs > 0;
-        if (jobs != b->jobs || placed != b->placed || (b->first_job && b->first_job != k->lines[0].first))
+        if (jobs != b->jobs || placed != b->placed || (k->first_job && k->first_job != k->lines[0].first))
             return BREACH("a class of waiting jobs has %d, %d of them placed, and counts %d and %d", jobs, placed, b->jobs, b->placed);
         if (gpus != b->gpus)
             return BREACH("a class of waiting jobs asks for %lld GPUs, and counts %lld", (long long)gpus, (long long)b->gpus);
+        if (jobs && (c->index.marks[i].is_placed != (jobs == placed) || c->index.marks[i].some_placed != (placed > 0)))
+            return BREACH("a class of %d waiting jobs, %d of them placed, is marked otherwise", jobs, placed);
         ready += jobs;
     }
-    for (int32_t q = 0; q < c->queue_count; q++)
-        if (c->queues[q].wait_classes != s->queue_classes[q])
-            return BREACH("queue %s has %d classes of waiting jobs, and counts %d", c->queues[q].name, s->queue_classes[q],
-                          c->queues[q].wait_classes);
+    for (int32_t i = 0; i < c->index.run_count; i++)
+        if (!index_run_is_right(c, &c->index.runs[i]))
+            return BREACH("job %lld has changed, and what is looked at of it has not", (long long)c->index.runs[i].job->id);
+    for (int32_t q = 0; q < c->queue_count; q++) {
+        int rc = check_ranking(c, q, s->queue_classes[q], err);
+        if (rc)
+            return rc;
+    }
     for (int32_t i = 0; i < c->job_count; i++) {
         const struct job *j = c->jobs[i];
         bool live = job_state_holds_gpus((int)j->state), final = job_state_is_final((int)j->state);

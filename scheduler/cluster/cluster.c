@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/job_spec.h"
+#include "common/text.h"
 #include "common/xmalloc.h"
 #include "scheduler/cluster/array.h"
 #include "scheduler/cluster/index.h"
@@ -32,6 +33,7 @@ void cluster_release(struct cluster *c) {
         free(c->reservations[i].placement.tasks);
     free(c->jobs);
     free(c->nodes);
+    free(c->node_slots);
     free(c->queues);
     free(c->accounts);
     free(c->shapes);
@@ -59,11 +61,40 @@ struct job *cluster_job(const struct cluster *c, int64_t id) {
     return NULL;
 }
 
-int32_t cluster_node(const struct cluster *c, const char *name) {
+/* Where it is, or has to be. */
+static int32_t *node_slot(const struct cluster *c, const char *name) {
+    uint64_t h = 14695981039346656037u;   /* FNV-1a */
+    for (const char *s = name; *s; s++)
+        h = (h ^ (unsigned char)*s) * 1099511628211u;
+    uint32_t mask = (uint32_t)c->node_slot_count - 1;
+    for (uint32_t at = (uint32_t)(h ^ h >> 32) & mask;; at = (at + 1) & mask) {
+        int32_t *slot = &c->node_slots[at];
+        if (*slot < 0 || !strcmp(c->nodes[*slot].name, name))
+            return slot;
+    }
+}
+
+int32_t cluster_node(const struct cluster *c, const char *name) { return c->node_slot_count ? *node_slot(c, name) : -1; }
+
+static void grow_node_slots(struct cluster *c) {
+    free(c->node_slots);
+    c->node_slot_count = c->node_slot_count ? 2 * c->node_slot_count : 64;
+    c->node_slots = xmalloc((size_t)c->node_slot_count * sizeof *c->node_slots);
+    memset(c->node_slots, -1, (size_t)c->node_slot_count * sizeof *c->node_slots);
     for (int32_t i = 0; i < c->node_count; i++)
-        if (!strcmp(c->nodes[i].name, name))
-            return i;
-    return -1;
+        *node_slot(c, c->nodes[i].name) = i;
+}
+
+int32_t cluster_add_node(struct cluster *c, const char *name) {
+    size_t capacity = (size_t)c->node_capacity;
+    if (c->node_slot_count < 2 * (c->node_count + 1))
+        grow_node_slots(c);
+    *node_slot(c, name) = c->node_count;
+    c->nodes = xgrow(c->nodes, &capacity, (size_t)c->node_count + 1, sizeof *c->nodes);
+    c->node_capacity = (int32_t)capacity;
+    c->nodes[c->node_count] = (struct node){.shape = -1, .rack = -1};
+    text_copy(c->nodes[c->node_count].name, sizeof c->nodes[c->node_count].name, name);
+    return c->node_count++;
 }
 
 int32_t cluster_queue(const struct cluster *c, const char *name) {

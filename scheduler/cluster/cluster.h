@@ -223,7 +223,6 @@ struct queue {
     int64_t gpus_fixed;         /* of them, held by jobs that can't be stopped */
     struct usage usage;         /* with its children */
     int64_t gpus_waiting;       /* index: asked for, at the least, by its own jobs that are ready or cooling down */
-    int32_t wait_classes;       /* index: of its own ready jobs */
     bool saturated;             /* index: it asked for more than its share at the last decision: yet more changes nobody's share */
     bool draining;              /* over a limit on purpose: its jobs end, none starts */
     bool evicting;              /* ... and are stopped until it is not over any more */
@@ -271,7 +270,6 @@ struct demand {
 
 /* Of one user (where the queue's policy is not fair: of all, under account 0); ready to start: no dependency left, not cooling down. */
 struct wait_line {
-    int32_t account;
     struct job_list jobs;
     int64_t first;              /* the place of the first of them */
 };
@@ -280,21 +278,30 @@ struct wait_line {
 struct demand_slot { struct demand demand; int32_t next; };   /* next: of its bucket, or of the free ones; -1 */
 struct demand_table { int32_t *buckets, bucket_count, free; };
 
-/* What a turn looks at of a class; apart, as it looks at all of them. */
+/* What a turn looks at of a class; apart, as it may look at all of them. */
 struct wait_brief {
-    uint64_t tried;             /* index.gain when it was last found not to start: it waits for the next gain */
     int64_t searched_ms;        /* when a plan for it was last searched for in vain; INT64_MIN: not since it was made */
     int64_t ahead_ms;           /* when a place ahead was last looked for; likewise */
-    int64_t first_job;          /* where one user's jobs are all of it, and none has a place: the place of the first; else 0 */
     int32_t jobs, placed;       /* how many there are, and how many of them have a place kept, and not only ahead */
     int64_t gpus;               /* that those without a place ask for: at the least, and of an array what may start */
     int32_t shape;              /* index into cluster_index.wait_shapes */
     int32_t queue, priority;
-    int32_t first_account;
-    int8_t level, policy;
+    int8_t level;
     bool is_gang, is_fixed;     /* several GPUs; not preemptible */
-    bool is_new;                /* nobody has looked at it yet */
 };
+
+/* What is remembered of a class from one turn to the next: a byte, as a gain changes it of all. */
+struct wait_mark {
+    bool untried : 1;           /* although the others have been: they wait for the next gain */
+    bool is_new : 1;            /* nobody has looked at it yet */
+    bool is_placed : 1;         /* for each of its jobs a place is kept, and not only ahead; */
+    bool some_placed : 1;       /* or for some */
+};
+
+/* The classes of a queue, those of the highest priority first; of equals, by their numbers. In a queue that goes by the order of submission
+ * all are of one priority. With what a turn looks at of each. */
+struct ranked_class { int32_t priority, class, shape; int8_t level; bool is_gang; };
+struct ranking { struct ranked_class *items; int32_t count, capacity, fixed; /* of them, so many not preemptible */ };
 
 /* What decides where a gang fits, whosever it is: a demand without its queue, user, priority, level, estimate. Classes share them, and so
  * where one of them fits nowhere, none of the others does. */
@@ -305,7 +312,10 @@ struct wait_shape {
 
 struct wait_class {
     int32_t line_count, line_capacity;
-    struct wait_line *lines;    /* sorted by account; none is empty */
+    int32_t *accounts;          /* of the lines, sorted: apart, as a turn looks for the user who has used least */
+    struct wait_line *lines;    /* none is empty */
+    int64_t first_job;          /* where one user's jobs are all of it: the place of the first, and his account; else 0 */
+    int32_t first_account;
     struct wait_reason reason;  /* of the last trial */
     union {
         struct demand_slot slot;
@@ -336,7 +346,10 @@ struct cluster_index {
     struct job_list ended;      /* final, not forgotten */
     struct wait_class *classes;
     struct wait_brief *briefs;  /* by class */
-    int32_t class_count, class_capacity, brief_capacity;
+    struct wait_mark *marks;    /* by class */
+    int32_t class_count, class_capacity, brief_capacity, mark_capacity;
+    struct ranking *rankings;   /* by queue; those behind the last have no classes */
+    int32_t ranking_count;
     struct demand_table class_table;
     struct wait_shape *wait_shapes;
     int32_t wait_shape_count, wait_shape_capacity;
@@ -372,6 +385,7 @@ struct cluster {
     int32_t job_count, job_capacity;
     struct node *nodes;
     int32_t node_count, node_capacity;
+    int32_t *node_slots, node_slot_count;   /* open addressing by name: indexes into nodes; -1. Nodes stay, and keep their names */
     struct queue *queues;       /* queues[0] is "default" */
     int32_t queue_count, queue_capacity;
     struct account *accounts;   /* made with the first job of a user in a queue, never removed */
@@ -399,6 +413,7 @@ void cluster_reindex(struct cluster *c);
 
 struct job *cluster_job(const struct cluster *c, int64_t id);        /* NULL: not in memory */
 int32_t cluster_node(const struct cluster *c, const char *name);     /* -1 */
+int32_t cluster_add_node(struct cluster *c, const char *name);       /* a name that there is not: in no rack, of no shape yet */
 int32_t cluster_queue(const struct cluster *c, const char *name);    /* -1; not the deleted ones */
 int32_t cluster_account_of(const struct cluster *c, int32_t queue, uint32_t uid);   /* -1: the user has had no job there */
 int32_t cluster_account(struct cluster *c, int32_t queue, uint32_t uid);   /* makes it */

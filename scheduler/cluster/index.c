@@ -7,6 +7,7 @@
 #include "common/xmalloc.h"
 #include "scheduler/cluster/array.h"
 #include "scheduler/cluster/queue.h"
+#include "scheduler/cluster/ranking.h"
 
 /* ---- lists, sorted by id ---- */
 
@@ -175,12 +176,21 @@ static void shape_leave(struct cluster_index *x, int32_t at) {
 
 /* ---- classes ---- */
 
+static struct ranking *ranking_of(struct cluster_index *x, int32_t queue) {
+    int32_t had = x->ranking_count;
+    if (queue >= had) {
+        x->ranking_count = queue + 1;
+        x->rankings = xrealloc(x->rankings, (size_t)x->ranking_count * sizeof *x->rankings);
+        memset(x->rankings + had, 0, (size_t)(x->ranking_count - had) * sizeof *x->rankings);
+    }
+    return &x->rankings[queue];
+}
+
 static struct slots class_slots(const struct cluster_index *x) {
     return (struct slots){x->classes ? &x->classes->slot : NULL, sizeof *x->classes};
 }
 
-static int32_t class_new(struct cluster *c, const struct demand *d) {
-    struct cluster_index *x = &c->index;
+static int32_t class_new(struct cluster_index *x, const struct demand *d) {
     int32_t at = table_pop_free(&x->class_table, class_slots(x));
     if (at < 0) {
         size_t capacity = (size_t)x->class_capacity;
@@ -189,16 +199,20 @@ static int32_t class_new(struct cluster *c, const struct demand *d) {
         capacity = (size_t)x->brief_capacity;
         x->briefs = xgrow(x->briefs, &capacity, (size_t)x->class_count + 1, sizeof *x->briefs);
         x->brief_capacity = (int32_t)capacity;
+        capacity = (size_t)x->mark_capacity;
+        x->marks = xgrow(x->marks, &capacity, (size_t)x->class_count + 1, sizeof *x->marks);
+        x->mark_capacity = (int32_t)capacity;
         at = x->class_count++;
         x->classes[at] = (struct wait_class){.line_count = 0};
     }
     table_reserve(&x->class_table, class_slots(x), x->class_count);
     table_put(&x->class_table, class_slots(x), at, d);
     x->briefs[at] = (struct wait_brief){.shape = shape_enter(x, d), .queue = d->queue, .priority = d->priority, .level = (int8_t)d->level,
-                                        .policy = (int8_t)d->policy, .is_gang = d->gpus_min > 1, .is_fixed = !d->preemptible,
-                                        .is_new = true, .searched_ms = INT64_MIN, .ahead_ms = INT64_MIN};
+                                        .is_gang = d->gpus_min > 1, .is_fixed = !d->preemptible,
+                                        .searched_ms = INT64_MIN, .ahead_ms = INT64_MIN};
+    x->marks[at] = (struct wait_mark){.untried = true, .is_new = true};
     x->classes[at].reason = (struct wait_reason){.code = WAIT_NONE, .queue = -1};
-    c->queues[d->queue].wait_classes++;
+    ranking_insert(ranking_of(x, d->queue), at, x->briefs[at].shape, d);
     return at;
 }
 
@@ -207,7 +221,7 @@ static int32_t line_position(const struct wait_class *k, int32_t account) {
     int32_t low = 0, high = k->line_count;
     while (low < high) {
         int32_t middle = low + (high - low) / 2;
-        if (k->lines[middle].account < account)
+        if (k->accounts[middle] < account)
             low = middle + 1;
         else
             high = middle;
@@ -221,31 +235,37 @@ static int32_t line_account(const struct wait_class *k, const struct job *j) {
 
 static struct wait_line *line_of(struct wait_class *k, int32_t account) {
     int32_t at = line_position(k, account);
-    if (at < k->line_count && k->lines[at].account == account)
+    if (at < k->line_count && k->accounts[at] == account)
         return &k->lines[at];
-    size_t capacity = (size_t)k->line_capacity;
+    size_t capacity = (size_t)k->line_capacity, behind = (size_t)(k->line_count - at);
     k->lines = xgrow(k->lines, &capacity, (size_t)k->line_count + 1, sizeof *k->lines);
+    k->accounts = xrealloc(k->accounts, capacity * sizeof *k->accounts);
     k->line_capacity = (int32_t)capacity;
-    memmove(k->lines + at + 1, k->lines + at, (size_t)(k->line_count - at) * sizeof *k->lines);
-    k->lines[at] = (struct wait_line){.account = account};
+    memmove(k->lines + at + 1, k->lines + at, behind * sizeof *k->lines);
+    memmove(k->accounts + at + 1, k->accounts + at, behind * sizeof *k->accounts);
+    k->lines[at] = (struct wait_line){.first = 0};
+    k->accounts[at] = account;
     k->line_count++;
     return &k->lines[at];
 }
 
 static void line_remove(struct wait_class *k, int32_t at) {
     free(k->lines[at].jobs.items);
-    k->line_count--;
-    memmove(k->lines + at, k->lines + at + 1, (size_t)(k->line_count - at) * sizeof *k->lines);
+    size_t behind = (size_t)(--k->line_count - at);
+    memmove(k->lines + at, k->lines + at + 1, behind * sizeof *k->lines);
+    memmove(k->accounts + at, k->accounts + at + 1, behind * sizeof *k->accounts);
 }
 
 static void class_count_job(struct cluster_index *x, int32_t at, const struct job *j, int sign) {
-    const struct wait_class *k = &x->classes[at];
+    struct wait_class *k = &x->classes[at];
     struct wait_brief *b = &x->briefs[at];
     b->jobs += sign;
     b->placed += sign * j->is_placed;
+    x->marks[at].is_placed = b->placed == b->jobs;
+    x->marks[at].some_placed = b->placed > 0;
     b->gpus += j->is_placed ? 0 : sign * j->gpus_asked;
-    b->first_job = k->line_count == 1 && !b->placed ? k->lines[0].first : 0;
-    b->first_account = k->line_count == 1 ? k->lines[0].account : 0;
+    k->first_job = k->line_count == 1 ? k->lines[0].first : 0;
+    k->first_account = k->line_count == 1 ? k->accounts[0] : 0;
 }
 
 static void class_enter(struct cluster *c, struct job *j) {
@@ -253,13 +273,13 @@ static void class_enter(struct cluster *c, struct job *j) {
     struct demand d = job_demand(c, j);
     int32_t at = table_find(&x->class_table, class_slots(x), &d);
     if (at < 0)
-        at = class_new(c, &d);
+        at = class_new(x, &d);
     struct wait_line *line = line_of(&x->classes[at], line_account(&x->classes[at], j));
     list_insert(&line->jobs, j, BY_PLACE);
     line->first = job_place(line->jobs.items[0]);
     class_count_job(x, at, j, 1);
     j->wait_class = at;
-    x->fresh |= x->briefs[at].tried != x->gain;
+    x->fresh |= x->marks[at].untried;
 }
 
 static void class_leave(struct cluster *c, struct job *j) {
@@ -277,7 +297,7 @@ static void class_leave(struct cluster *c, struct job *j) {
     class_count_job(x, at, j, -1);
     if (k->line_count)
         return;
-    c->queues[x->briefs[at].queue].wait_classes--;
+    ranking_remove(&x->rankings[k->demand.queue], at, &k->demand);
     shape_leave(x, x->briefs[at].shape);
     table_take_out(&x->class_table, class_slots(x), at);
 }
@@ -316,13 +336,26 @@ static uint32_t types_of(const struct cluster *c, const struct placement *p) {
     return types;
 }
 
-static void run_fill(const struct cluster *c, struct live_brief *r, struct job *j) {
-    *r = (struct live_brief){.job = j, .lease = j->lease, .start_ms = j->start_ms,
+static struct live_brief run_of(const struct cluster *c, struct job *j) {
+    return (struct live_brief){.job = j, .lease = j->lease, .start_ms = j->start_ms,
                       .saved_ms = j->checkpoint_ms > j->start_ms ? j->checkpoint_ms : j->start_ms, .attained_gpu_ms = j->attained_gpu_ms,
                       .queue = j->queue, .priority = j->priority, .gpus = placement_gpus(&j->placement), .gpus_min = j->gpus_min,
                       .gpu_types = types_of(c, &j->placement),
                       .preemptible = j->preemptible, .stopping = j->state == JOB_STOPPING, .unknown = j->state == JOB_UNKNOWN};
+}
+
+static void run_fill(const struct cluster *c, struct live_brief *r, struct job *j) {
+    *r = run_of(c, j);
     j->is_stale = false;
+}
+
+bool index_run_is_right(const struct cluster *c, const struct live_brief *r) {
+    struct live_brief now = run_of(c, r->job);
+    bool same_work = r->lease == now.lease && r->start_ms == now.start_ms && r->saved_ms == now.saved_ms &&
+                     r->attained_gpu_ms == now.attained_gpu_ms && r->stopping == now.stopping && r->unknown == now.unknown;
+    bool same_place = r->queue == now.queue && r->priority == now.priority && r->gpus == now.gpus && r->gpus_min == now.gpus_min &&
+                      r->gpu_types == now.gpu_types && r->preemptible == now.preemptible;
+    return r->job->is_stale || (same_work && same_place);
 }
 
 static void count_elastic(struct cluster_index *x, const struct live_brief *r, int sign) {
@@ -540,9 +573,14 @@ void index_release(struct cluster_index *x) {
         for (int32_t k = 0; k < x->classes[i].line_count; k++)
             free(x->classes[i].lines[k].jobs.items);
         free(x->classes[i].lines);
+        free(x->classes[i].accounts);
     }
     free(x->classes);
     free(x->briefs);
+    free(x->marks);
+    for (int32_t q = 0; q < x->ranking_count; q++)
+        free(x->rankings[q].items);
+    free(x->rankings);
     free(x->class_table.buckets);
     free(x->wait_shapes);
     free(x->shape_table.buckets);
@@ -612,7 +650,6 @@ void cluster_reindex(struct cluster *c) {
         memset(c->queues[i].used_by_type, 0, sizeof c->queues[i].used_by_type);
         c->queues[i].jobs = 0;
         c->queues[i].gpus_waiting = 0;
-        c->queues[i].wait_classes = 0;
     }
     for (int32_t i = 0; i < c->account_count; i++)
         c->accounts[i].gpus_used = 0;

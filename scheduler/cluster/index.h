@@ -28,6 +28,7 @@ void index_count_gpus(struct cluster *c, int32_t shape, int sign);        /* of 
 void index_count_users(struct cluster *c);               /* of all jobs, anew: some changed their queue, or a queue its parent */
 void index_place(struct cluster *c, struct job *j, bool placed);         /* a place is kept for it, or not any more */
 bool index_is_in_class(const struct cluster *c, const struct job *j);    /* a ready job is in the class of its demand */
+bool index_run_is_right(const struct cluster *c, const struct live_brief *r);   /* as its job is, or known not to be */
 void index_queues(struct cluster *c, int64_t now_ms);    /* settings of queues changed, or queues of jobs */
 
 #endif

@@ -120,7 +120,6 @@ static int remove_queue(struct quota_trial *t, int32_t queue, struct error *err)
     memcpy(gone.used_by_type, t->queues[queue].used_by_type, sizeof gone.used_by_type);
     gone.deleted = true;
     gone.gpus_waiting = t->queues[queue].gpus_waiting;   /* of those that are about to move */
-    gone.wait_classes = t->queues[queue].wait_classes;
     t->queues[queue] = gone;
     t->touched[queue] = true;
     return 0;

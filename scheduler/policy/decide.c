@@ -207,8 +207,9 @@ static void earn_searches(struct pass *p) {
 
 /* What this very plan starts and keeps may be what a plan for this job can use: if it has a right to something, or a place to come, its
  * class stays untried for the next decision. */
-static void give_up(struct pass *p, struct wait_brief *b, bool owed, bool later) {
-    b->tried = owed || later ? 0 : p->c->index.gain;
+static void give_up(struct pass *p, int32_t class, bool owed, bool later) {
+    p->c->index.marks[class].is_new = false;
+    p->c->index.marks[class].untried = owed || later;
     p->again |= owed || later;
     p->c->index.priced |= owed || p->standings.offered.spare > 0;   /* lent by jobs that may save their work */
 }
@@ -262,42 +263,57 @@ static void add_candidate(struct pass *p, struct candidates *to, int32_t class, 
 }
 
 struct looking {
-    enum look *looks;
-    bool *may_fit;          /* by shape */
-    int64_t *under_limits;  /* by queue: so many GPUs */
+    enum look *looks;       /* by class */
+    bool *tried;            /* by class: it was untried until now */
+    struct shape_look { bool may_fit; int32_t gpus; } *shapes;   /* by the counts; at its least */
+    bool all;               /* something was gained: those that have been tried are to be tried again */
     struct candidates searches, ahead;
 };
 
-static void look_at_limits(const struct pass *p, int64_t *under_limits) {
-    for (int32_t q = 0; q < p->c->queue_count; q++) {
-        under_limits[q] = INT64_MAX;
-        for (int32_t up = q; up >= 0; up = p->c->queues[up].parent) {
-            int64_t left = p->c->queues[up].limit - p->room.queue_used[up];
-            if (p->c->queues[up].limit != NO_LIMIT && left < under_limits[q])
-                under_limits[q] = left;
-        }
+/* So many GPUs are left below the limits of a queue. */
+static int64_t left_by_limits(const struct pass *p, int32_t queue) {
+    int64_t least = INT64_MAX;
+    for (int32_t q = queue; q >= 0; q = p->c->queues[q].parent) {
+        int64_t left = p->c->queues[q].limit - p->room.queue_used[q];
+        if (p->c->queues[q].limit != NO_LIMIT && left < least)
+            least = left;
     }
+    return least > 0 ? least : 0;
 }
 
-/* By the counts there is a place, but it would be over a limit of its queue: that, then, is why it waits. */
-static bool is_over_limit(struct pass *p, const struct looking *at, int32_t class) {
+/* Could it have a place by a plan, or ahead? */
+static void look_further(struct pass *p, struct looking *at, int32_t class) {
     const struct wait_brief *b = &p->c->index.briefs[class];
-    const struct demand *d = &p->c->index.wait_shapes[b->shape].slot.demand;
-    return d->gpus_min && d->gpus_min > at->under_limits[b->queue] &&
-           start_is_limited(p, &p->c->index.classes[class].demand, &p->c->index.classes[class].reason);
-}
-
-static void look_at_class(struct pass *p, struct looking *at, int32_t class) {
-    struct wait_brief *b = &p->c->index.briefs[class];
-    if (b->placed == b->jobs)
-        return;   /* still untried: one that joins them will not have been */
-    b->tried = p->c->index.gain;
-    p->look_ms = p->look_ms == INT64_MAX ? p->now_ms + LOOK_AGAIN_MS : p->look_ms;
-    at->looks[class] = b->is_new ? LOOK_CLOSELY : at->may_fit[b->shape] && !is_over_limit(p, at, class) ? LOOK_TO_START : LOOK_NOT;
     if (p->c->index.search_nodes > 0 && is_search_due(p, b) && preempt_may(p, &p->c->index.classes[class].demand))
         add_candidate(p, &at->searches, class, b->searched_ms);
     if (!at->looks[class] && b->is_gang && ahead_may_keep(p))
         add_candidate(p, &at->ahead, class, b->ahead_ms);
+}
+
+/* Where there is a place by the counts, but over a limit of its queue, that is why it waits. */
+static void look_at_class(struct pass *p, struct looking *at, const struct ranked_class *k, int64_t left) {
+    const struct shape_look *s = &at->shapes[k->shape];
+    bool is_over = s->may_fit & (s->gpus > left);
+    at->looks[k->class] = s->may_fit & !is_over ? LOOK_TO_START : LOOK_NOT;
+    if (p->c->index.marks[k->class].is_new)
+        at->looks[k->class] = LOOK_CLOSELY;
+    else if (is_over)
+        start_is_limited(p, &p->c->index.classes[k->class].demand, &p->c->index.classes[k->class].reason);
+}
+
+static void look_at_queue(struct pass *p, struct looking *at, int32_t queue) {
+    const struct ranking *r = &p->c->index.rankings[queue];
+    int64_t left = left_by_limits(p, queue);
+    for (int32_t i = 0; i < r->count; i++) {
+        struct wait_mark *m = &p->c->index.marks[r->items[i].class];
+        m->untried |= at->all;
+        if (!m->untried || m->is_placed)   /* those that have a place stay untried: one that joins them will not have been */
+            continue;
+        m->untried = false;
+        at->tried[r->items[i].class] = true;
+        p->look_ms = p->look_ms == INT64_MAX ? p->now_ms + LOOK_AGAIN_MS : p->look_ms;
+        look_at_class(p, at, &r->items[i], left);
+    }
 }
 
 /* What is worth a look: classes for which there might be a place by the counts, and, as far as this turn goes, those that might have one by
@@ -306,16 +322,20 @@ static const enum look *look_at_classes(struct pass *p) {
     struct cluster_index *x = &p->c->index;
     size_t count = (size_t)x->class_count;
     struct looking at = {.looks = arena_array(p->arena, count, sizeof *at.looks),
-                         .may_fit = arena_array(p->arena, (size_t)x->wait_shape_count, sizeof *at.may_fit),
-                         .under_limits = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *at.under_limits),
+                         .tried = arena_array(p->arena, count, sizeof *at.tried),
+                         .shapes = arena_array(p->arena, (size_t)x->wait_shape_count, sizeof *at.shapes),
+                         .all = x->gain != x->decided_gain,
                          .searches.items = arena_raw(p->arena, count, sizeof *at.searches.items),
                          .ahead.items = arena_raw(p->arena, count, sizeof *at.ahead.items)};
-    look_at_limits(p, at.under_limits);
-    for (int32_t i = 0; i < x->wait_shape_count; i++)
-        at.may_fit[i] = x->wait_shapes[i].classes && place_may_fit(&p->room.index, &p->bounds, &x->wait_shapes[i].slot.demand);
-    for (int32_t i = 0; i < x->class_count; i++)
-        if (x->briefs[i].jobs && x->briefs[i].tried != x->gain)
-            look_at_class(p, &at, i);
+    for (int32_t i = 0; i < x->wait_shape_count; i++) {
+        const struct demand *d = &x->wait_shapes[i].slot.demand;
+        at.shapes[i] = (struct shape_look){x->wait_shapes[i].classes && place_may_fit(&p->room.index, &p->bounds, d), d->gpus_min};
+    }
+    for (int32_t q = 0; q < x->ranking_count; q++)
+        look_at_queue(p, &at, q);
+    for (int32_t i = 0; i < x->class_count && (x->search_nodes > 0 || ahead_may_keep(p)); i++)   /* as they lie in memory */
+        if (at.tried[i])
+            look_further(p, &at, i);
     choose(p, &at.searches, 1 + x->search_nodes / (1 + p->c->node_count), at.looks);
     choose(p, &at.ahead, p->ahead_tries, at.looks);
     return at.looks;
@@ -337,7 +357,7 @@ static void start_waiting(struct pass *p) {
     while ((l = order_next(&o))) {
         const struct job *j = order_job(&o, l);
         if (!array_left(p, j)) {   /* its array's limit is reached: the others of its class, and who joins it, have not been tried */
-            p->c->index.briefs[j->wait_class].tried = 0;
+            p->c->index.marks[j->wait_class].untried = true;
             order_step(&o, l);
             continue;
         }
@@ -365,8 +385,7 @@ static void start_waiting(struct pass *p) {
             b->ahead_ms = p->now_ms;
         }
         k->reason = why;
-        b->is_new = false;
-        give_up(p, b, !hopeless && standing.band != BAND_BORROWED, later);
+        give_up(p, j->wait_class, !hopeless && standing.band != BAND_BORROWED, later);
         order_drop(&o, l);
     }
 }

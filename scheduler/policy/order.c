@@ -3,19 +3,25 @@
 #include <string.h>
 
 #include "scheduler/cluster/array.h"
+#include "scheduler/cluster/queue.h"
+#include "scheduler/cluster/ranking.h"
 #include "scheduler/policy/ahead.h"
 #include "scheduler/policy/array_limit.h"
 #include "scheduler/policy/place.h"
 
 enum { BOUNDED_ANEW = 256 };   /* nodes with free GPUs: where there are more, a start changes little of what may fit */
 
-static const struct wait_class *class_of(const struct order *o, const struct line_entry *e) { return &o->p->c->index.classes[e->class]; }
+static const struct wait_class *class_of(const struct order *o, const struct line_entry *e) {
+    return &o->p->c->index.classes[e->of->class];
+}
 
 static const struct wait_line *wait_line_of(const struct order *o, const struct line_entry *e) { return &class_of(o, e)->lines[e->line]; }
 
 static struct job *job_of(const struct order *o, const struct line_entry *e) { return wait_line_of(o, e)->jobs.items[e->next]; }
 
 struct job *order_job(const struct order *o, const struct line *l) { return job_of(o, &l->entries[0]); }
+
+static bool is_strict(const struct line *l) { return l->policy == QUEUE_POLICY_STRICT; }
 
 /* ---- inside a class: by user ---- */
 
@@ -37,9 +43,9 @@ static bool skip_placed(const struct order *o, struct line_entry *e) {
 /* The wait_line of the user who has used least of those behind `after` in that order (of equals, the account); -1: none. */
 static int32_t next_user(const struct order *o, const struct wait_class *k, int32_t after) {
     int32_t best = -1;
-    int64_t least = 0, after_usage = after < 0 ? -1 : usage_of(o, k->lines[after].account);
+    int64_t least = 0, after_usage = after < 0 ? -1 : usage_of(o, k->accounts[after]);
     for (int32_t i = 0; i < k->line_count; i++) {
-        int64_t usage = usage_of(o, k->lines[i].account);
+        int64_t usage = usage_of(o, k->accounts[i]);
         bool is_behind = usage > after_usage || (usage == after_usage && i > after);
         if (is_behind && (best < 0 || usage < least)) {
             best = i;
@@ -60,34 +66,32 @@ static bool settle(const struct order *o, struct line_entry *e) {
 
 /* ---- inside a queue: a heap of classes ---- */
 
-static uint64_t priority_key(const struct wait_brief *b) {
-    return b->policy == QUEUE_POLICY_FIFO || b->policy == QUEUE_POLICY_STRICT ? 0 : (uint64_t)INT64_MAX - (uint64_t)b->priority;
-}
-
 /* account -1: its user has used nothing. */
-static void fill_key(const struct order *o, const struct wait_brief *b, int64_t job, int32_t account, uint64_t key[3]) {
-    bool fair = b->policy == QUEUE_POLICY_FAIR;
-    key[0] = priority_key(b);
+static void fill_key(const struct order *o, const struct line *l, const struct ranked_class *of, int64_t job, int32_t account,
+                     uint64_t key[3]) {
+    bool fair = l->policy == QUEUE_POLICY_FAIR;
+    key[0] = (uint64_t)INT64_MAX - (uint64_t)of->priority;
     key[1] = fair && account >= 0 ? (uint64_t)usage_of(o, account) : 0;
-    key[2] = fair ? (uint64_t)b->level << 60 | (uint64_t)job : (uint64_t)job;
+    key[2] = fair ? (uint64_t)of->level << 60 | (uint64_t)job : (uint64_t)job;
 }
 
-static void set_key(const struct order *o, struct line_entry *e, int64_t job, int32_t account) {
-    fill_key(o, &o->p->c->index.briefs[e->class], job, account, e->key);
+static void set_key(const struct order *o, const struct line *l, struct line_entry *e, int64_t job) {
+    fill_key(o, l, e->of, job, class_of(o, e)->accounts[e->line], e->key);
 }
 
 /* Its first job; false: there is none without a place. */
-static bool entry_open(const struct order *o, struct line_entry *e, int32_t class) {
-    const struct wait_brief *b = &o->p->c->index.briefs[class];
-    *e = (struct line_entry){.class = class};
-    if (b->first_job) {
-        set_key(o, e, b->first_job, b->first_account);
+static bool entry_open(const struct order *o, const struct line *l, const struct ranked_class *of, struct line_entry *e) {
+    *e = (struct line_entry){.of = of};
+    const struct wait_class *k = class_of(o, e);
+    bool some_placed = o->p->c->index.marks[of->class].some_placed;
+    if (k->first_job && !some_placed) {
+        fill_key(o, l, of, k->first_job, k->first_account, e->key);
         return true;
     }
-    e->line = next_user(o, class_of(o, e), -1);
-    if (b->placed && !settle(o, e))
+    e->line = next_user(o, k, -1);
+    if (some_placed && !settle(o, e))
         return false;
-    set_key(o, e, b->placed ? job_place(job_of(o, e)) : wait_line_of(o, e)->first, wait_line_of(o, e)->account);
+    set_key(o, l, e, some_placed ? job_place(job_of(o, e)) : wait_line_of(o, e)->first);
     return true;
 }
 
@@ -133,7 +137,7 @@ void order_step(struct order *o, struct line *l) {
         drop_class(l);
         return;
     }
-    set_key(o, head, job_place(job_of(o, head)), wait_line_of(o, head)->account);
+    set_key(o, l, head, job_place(job_of(o, head)));
     sift_down(l, 0);
 }
 
@@ -141,33 +145,18 @@ void order_step(struct order *o, struct line *l) {
 static void close_line(const struct order *o, struct line *l) {
     int64_t first = order_job(o, l)->id;
     for (int32_t i = 1; i < l->count && !o->only_asks; i++) {
-        o->p->c->index.classes[l->entries[i].class].reason =
+        o->p->c->index.classes[l->entries[i].of->class].reason =
             (struct wait_reason){.code = WAIT_PRIORITY, .queue = l->queue, .blocker = first};
-        o->p->c->index.briefs[l->entries[i].class].is_new = true;   /* its own reason is found when it is the first */
+        o->p->c->index.marks[l->entries[i].of->class].is_new = true;   /* its own reason is found when it is the first */
     }
     l->count = 0;
 }
 
 void order_drop(struct order *o, struct line *l) {
-    if (l->is_strict)
+    if (is_strict(l))
         close_line(o, l);
     else
         drop_class(l);
-}
-
-/* In a strict queue a class that is not worth a look stands in the way of the others. */
-static bool is_in_line(const struct order *o, int32_t class) {
-    const struct wait_brief *b = &o->p->c->index.briefs[class];
-    return o->looks[class] || (b->policy == QUEUE_POLICY_STRICT && b->jobs);
-}
-
-static void enter_line(struct order *o, int32_t class) {
-    const struct wait_brief *b = &o->p->c->index.briefs[class];
-    struct line *l = &o->lines[b->queue];
-    l->closed[l->closed_count++] = (struct closed_class){.key = priority_key(b), .class = class, .shape = b->shape,
-                                                         .to_start = o->looks[class] == LOOK_TO_START, .is_gang = b->is_gang};
-    l->is_strict = b->policy == QUEUE_POLICY_STRICT;
-    l->has_fixed |= b->is_fixed;
 }
 
 void order_open(struct order *o, struct pass *p, const enum look *looks) {
@@ -185,12 +174,9 @@ void order_open(struct order *o, struct pass *p, const enum look *looks) {
     memset(o->user_usage, -1, (size_t)c->account_count * sizeof *o->user_usage);
     for (int32_t q = 0; q < c->queue_count; q++) {
         o->usage[q] = usage_at(&c->queues[q].usage, c->queues[q].gpus_used, p->now_ms);
-        o->lines[q] = (struct line){.queue = q, .looked_at = -1,
-                                    .closed = arena_raw(p->arena, (size_t)c->queues[q].wait_classes, sizeof *o->lines->closed)};
+        o->lines[q] = (struct line){.queue = q, .looked_at = -1, .policy = queue_policy(c, q),
+                                    .ranking = q < x->ranking_count ? &x->rankings[q] : NULL};
     }
-    for (int32_t i = 0; i < x->class_count; i++)
-        if (is_in_line(o, i))
-            enter_line(o, i);
 }
 
 /* ---- letting go of what fits nowhere ---- */
@@ -206,22 +192,18 @@ static bool is_unfit(struct order *o, int32_t shape) {
     return o->unfit[shape];
 }
 
-/* Nothing can be done for it: it does not fit, and this turn neither plans nor keeps a place for it. */
-static bool is_hopeless(struct order *o, bool to_start, int32_t shape, bool is_gang) {
-    return to_start && is_unfit(o, shape) && !(is_gang && ahead_may_keep(o->p));
-}
-
-static bool is_let_go(struct order *o, int32_t class) {
-    const struct wait_brief *b = &o->p->c->index.briefs[class];
-    return is_hopeless(o, o->looks[class] == LOOK_TO_START, b->shape, b->is_gang);
+/* It is not worth a look; or nothing can be done for it: it does not fit, and this turn neither plans nor keeps a place for it. */
+static bool is_let_go(struct order *o, const struct ranked_class *k) {
+    enum look look = o->looks[k->class];
+    return look == LOOK_NOT || (look == LOOK_TO_START && is_unfit(o, k->shape) && !(k->is_gang && ahead_may_keep(o->p)));
 }
 
 static void let_go(struct order *o, struct line *l) {
     int32_t kept = 0;
-    if (l->is_strict)
+    if (is_strict(l))
         return;   /* who is behind one that fits nowhere is not the first for that */
     for (int32_t i = 0; i < l->count; i++)
-        if (!is_let_go(o, l->entries[i].class))
+        if (!is_let_go(o, l->entries[i].of))
             l->entries[kept++] = l->entries[i];
     l->count = kept;
     make_heap(l);
@@ -229,36 +211,43 @@ static void let_go(struct order *o, struct line *l) {
 
 /* ---- opening a line ---- */
 
-/* How many classes have the highest priority there is; *first: which. Those that are let go are left out from now on. */
-static int32_t find_first(struct order *o, struct line *l, uint64_t *first) {
-    int32_t kept = 0, count = 0;
-    *first = UINT64_MAX;
-    for (int32_t i = 0; i < l->closed_count; i++) {
-        struct closed_class k = l->closed[i];
-        if (!l->is_strict && is_hopeless(o, k.to_start, k.shape, k.is_gang))
-            continue;
-        l->closed[kept++] = k;
-        count = k.key < *first ? 1 : count + (k.key == *first);
-        *first = k.key < *first ? k.key : *first;
-    }
-    l->closed_count = kept;
-    return count;
+static bool has_closed(const struct line *l) { return l->ranking && l->opened < l->ranking->count; }
+
+/* In a strict queue all are: who can't start stands in the way of the others. */
+static bool is_worth_opening(struct order *o, const struct line *l, const struct ranked_class *k) {
+    return is_strict(l) || !is_let_go(o, k);
 }
 
-/* Puts those of the highest priority in order. Most never are: others get what there is. */
+static void reserve_entries(struct order *o, struct line *l, int32_t count) {
+    if (count <= l->capacity)
+        return;
+    l->entries = arena_raw(o->p->arena, (size_t)count, sizeof *l->entries);
+    l->capacity = count;
+}
+
+/* What entry_open looks at of each is two cache misses away: those of all of them together, instead of one by one. */
+static void ask_for(const struct order *o, const struct line_entry *entries, int32_t count) {
+    for (int32_t i = 0; i < count; i++)
+        __builtin_prefetch(class_of(o, &entries[i]));
+    for (int32_t i = 0; i < count; i++)
+        __builtin_prefetch(class_of(o, &entries[i])->accounts);
+}
+
+/* Puts those of the highest priority in order, of all that are left. Most never are: others get what there is. */
 static void open_line(struct order *o, struct line *l) {
-    uint64_t first;
-    int32_t count = find_first(o, l, &first), kept = 0;
-    if (count > l->capacity) {
-        l->entries = arena_raw(o->p->arena, (size_t)count, sizeof *l->entries);
-        l->capacity = count;
-    }
-    for (int32_t i = 0; i < l->closed_count; i++)
-        if (l->closed[i].key == first)
-            l->count += entry_open(o, &l->entries[l->count], l->closed[i].class);
-        else
-            l->closed[kept++] = l->closed[i];
-    l->closed_count = kept;
+    const struct ranked_class *classes = l->ranking->items;
+    int32_t count = l->ranking->count, first = l->opened, end, found = 0;
+    while (first < count && !is_worth_opening(o, l, &classes[first]))
+        first++;
+    for (end = first; end < count && classes[end].priority == classes[first].priority; end++) {}
+    reserve_entries(o, l, end - first);
+    for (int32_t i = first; i < end; i++)
+        if (is_worth_opening(o, l, &classes[i]))
+            l->entries[found++].of = &classes[i];
+    ask_for(o, l->entries, found);
+    for (int32_t i = 0; i < found; i++)
+        l->count += entry_open(o, l, l->entries[i].of, &l->entries[l->count]);
+    l->opened = end;
     make_heap(l);
 }
 
@@ -314,36 +303,36 @@ static bool goes_before(const struct order *o, const struct line *a, const struc
 }
 
 static bool may_be_guaranteed(const struct standings *s, const struct line *l) {
-    return standings_guarantee_left(s, l->queue, false) > 0 || (l->has_fixed && standings_guarantee_left(s, l->queue, true) > 0);
+    return standings_guarantee_left(s, l->queue, false) > 0 || (l->ranking->fixed && standings_guarantee_left(s, l->queue, true) > 0);
 }
 
 /* Does its head stand on the guarantee? Asked anew only when the head or something of its queue has changed. */
 static void look_at_head(const struct order *o, struct line *l) {
     const struct line_entry *head = &l->entries[0];
     uint64_t version = o->p->standings.versions[l->queue];
-    if (l->looked_at == head->class && l->looked_version == version)
+    if (l->looked_at == head->of->class && l->looked_version == version)
         return;
     l->is_guaranteed = band_is_guaranteed(standing_of(&o->p->standings, &class_of(o, head)->demand).band);
-    l->looked_at = head->class;
+    l->looked_at = head->of->class;
     l->looked_version = version;
 }
 
 static bool is_held_up(struct order *o, const struct line *l) {
-    return l->is_strict && l->count && (!o->looks[l->entries[0].class] || is_let_go(o, l->entries[0].class));
+    return is_strict(l) && l->count && is_let_go(o, l->entries[0].of);
 }
 
 /* False: it is empty. */
 static bool look_at_line(struct order *o, struct line *l) {
-    if (l->count && is_let_go(o, l->entries[0].class))
+    if (l->count && is_let_go(o, l->entries[0].of))
         let_go(o, l);
-    while (!l->count && l->closed_count && may_be_guaranteed(&o->p->standings, l))
+    while (!l->count && has_closed(l) && may_be_guaranteed(&o->p->standings, l))
         open_line(o, l);
     if (is_held_up(o, l))
         close_line(o, l);
     l->is_guaranteed &= l->count > 0;
     if (l->count)
         look_at_head(o, l);
-    return l->count || l->closed_count;
+    return l->count || has_closed(l);
 }
 
 static struct line *find_next(struct order *o) {
@@ -372,9 +361,9 @@ bool order_comes_first(const struct order *o, const struct job *j, const struct 
     const struct cluster *c = o->p->c;
     struct demand d = job_demand(c, j);
     if (j->queue == l->queue) {
-        struct wait_brief own = {.priority = d.priority, .level = (int8_t)d.level, .policy = (int8_t)d.policy};
+        struct ranked_class own = {.priority = ranking_priority(&d), .level = (int8_t)d.level};
         struct line_entry entry = {.line = -1};
-        fill_key(o, &own, j->id, cluster_account_of(c, j->queue, j->uid), entry.key);
+        fill_key(o, l, &own, j->id, cluster_account_of(c, j->queue, j->uid), entry.key);
         return before(&entry, &l->entries[0]);
     }
     struct line own = {.queue = j->queue, .is_guaranteed = band_is_guaranteed(standing_of(&o->p->standings, &d).band)};

@@ -14,17 +14,14 @@
 enum look { LOOK_NOT, LOOK_TO_START, LOOK_CLOSELY };
 
 /* A class with its job that is next: the one at `next` of the wait_line `line`. In a queue the least key comes first. */
-struct line_entry { uint64_t key[3]; int32_t class, line, next; };
-/* A class that nobody has needed yet, with what is looked at of it again and again. */
-struct closed_class { uint64_t key; int32_t class, shape; bool to_start, is_gang; };
+struct line_entry { uint64_t key[3]; const struct ranked_class *of; int32_t line, next; };
 struct line {
     int32_t queue;
-    struct closed_class *closed;     /* all of a lower priority than the entries */
-    int32_t closed_count;
+    const struct ranking *ranking;   /* its classes; NULL: none */
+    int32_t opened;                  /* so many of them have been entries, or were not worth it: the others are of a lower priority */
     struct line_entry *entries;      /* a heap: the first is the next; all of one priority */
     int32_t count, capacity;
-    bool is_strict;                  /* it ends at the first that can't start */
-    bool has_fixed;                  /* jobs among them that can't be stopped */
+    enum queue_policy policy;        /* STRICT: it ends at the first that can't start */
     bool is_guaranteed;              /* its head stands on the guarantee: as of this class and version of the standings */
     int32_t looked_at;
     uint64_t looked_version;

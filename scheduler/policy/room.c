@@ -27,7 +27,10 @@ void room_open(struct room *r, const struct cluster *c, struct arena *arena) {
     r->queue_used = arena_array(arena, (size_t)c->queue_count, sizeof *r->queue_used);
     for (int32_t i = 0; i < c->node_count; i++) {
         const struct node *n = &c->nodes[i];
+        const struct gpu_shape *shape = &c->shapes[n->shape];
         r->nodes[i] = (struct room_node){.held = n->gpus_used,
+                                         .gpus = (1u << shape->count) - 1,
+                                         .gpu_type = (uint8_t)shape->gpu_type,
                                          .cpus = n->is_whole ? 0 : n->cpus - n->cpus_used,
                                          .memory_mib = n->memory_mib - n->memory_used_mib,
                                          .usable = n->state == NODE_UP && !n->drained};
@@ -89,12 +92,12 @@ void *room_scratch(struct room *r, size_t size) {
 }
 
 bool room_is_open(const struct room *r, int32_t node) {
-    return r->nodes[node].usable && !(r->barred >> r->c->shapes[r->c->nodes[node].shape].gpu_type & 1);
+    return r->nodes[node].usable && !(r->barred >> r->nodes[node].gpu_type & 1);
 }
 
 uint32_t room_free_gpus(const struct room *r, int32_t node) {
     const struct room_node *n = &r->nodes[node];
-    return room_is_open(r, node) ? ((1u << r->c->shapes[r->c->nodes[node].shape].count) - 1) & ~(n->held | n->kept | n->ahead) : 0;
+    return room_is_open(r, node) ? n->gpus & ~(n->held | n->kept | n->ahead) : 0;
 }
 
 void room_bar(struct room *r, uint32_t types) {
@@ -127,7 +130,7 @@ const struct room_index *room_index(struct room *r) {
     memset(bits, 0, (size_t)words * (ROOM_GPUS_MAX + 1) * sizeof *bits);
     *x = (struct room_index){.bits = bits, .words = words};
     for (int32_t i = 0; i < r->c->node_count; i++) {
-        int32_t size = r->c->shapes[r->c->nodes[i].shape].count;
+        int32_t size = __builtin_popcount(r->nodes[i].gpus);
         index_node(r, i, 1);
         x->nodes += room_is_open(r, i);
         if (room_is_open(r, i) && size > x->node_size)

@@ -11,8 +11,10 @@ struct room_node {
     uint32_t ahead;           /* GPUs that are kept ahead, from the job that the room is bound for (ahead.h) */
     int32_t cpus;             /* free ones; negative while a reservation stands on what its victims still hold */
     int64_t memory_mib;
-    int32_t kept_cpus;        /* of reservations, already taken off the free ones */
-    int64_t kept_memory_mib;
+    int64_t kept_memory_mib;  /* of reservations, already taken off what is free; as are */
+    int32_t kept_cpus;
+    uint32_t gpus;            /* all of them */
+    uint8_t gpu_type;
     bool usable;              /* up and not drained */
 };
 

@@ -1,5 +1,7 @@
 #include "scheduler/policy/standing.h"
 
+#include <string.h>
+
 #include "scheduler/cluster/queue.h"
 
 int64_t job_price(const struct job *j, int64_t now_ms) {
@@ -17,17 +19,25 @@ static void runner_fill(struct runner *k, const struct live_brief *r, int64_t no
                          .standing.band = BAND_BORROWED, .next_of_queue = -1};
 }
 
-static void link_queues(struct standings *s, int32_t queue_count) {
-    for (int32_t q = 0; q < queue_count; q++)
-        s->first_of_queue[q] = -1;
-    for (int fixed = 0; fixed <= 1; fixed++)   /* those come to stand first */
-        for (int32_t i = s->count - 1; i >= 0; i--) {
-            int32_t *first = &s->first_of_queue[s->runners[i].queue];
-            if (s->runners[i].fixed != fixed)
-                continue;
-            s->runners[i].next_of_queue = *first;
-            *first = i;
-        }
+struct chain { int32_t first, last; };
+
+static void chain_before(struct chain *chain, struct runner *runners, int32_t at) {
+    runners[at].next_of_queue = chain->first;
+    chain->last = chain->first < 0 ? at : chain->last;
+    chain->first = at;
+}
+
+/* Those that can't be stopped come to stand first. */
+static void link_queues(struct standings *s, int32_t queue_count, struct arena *arena) {
+    struct chain (*of)[2] = arena_raw(arena, (size_t)queue_count, sizeof *of);   /* by queue: those, and the others */
+    memset(of, -1, (size_t)queue_count * sizeof *of);
+    for (int32_t i = s->count - 1; i >= 0; i--)
+        chain_before(&of[s->runners[i].queue][!s->runners[i].fixed], s->runners, i);
+    for (int32_t q = 0; q < queue_count; q++) {
+        s->first_of_queue[q] = of[q][0].first >= 0 ? of[q][0].first : of[q][1].first;
+        if (of[q][0].first >= 0)
+            s->runners[of[q][0].last].next_of_queue = of[q][1].first;
+    }
 }
 
 /* Counts the tasks of each node, then puts them where their node's begin. */
@@ -108,7 +118,7 @@ void standings_open(struct standings *s, const struct cluster *c, const struct s
         k->lends = lends(s, k);
         s->going_gpus += k->going ? k->gpus : 0;
     }
-    link_queues(s, c->queue_count);
+    link_queues(s, c->queue_count, arena);
     take_promises(s);
     for (int32_t q = 0; q < c->queue_count; q++)
         standings_update(s, q);

@@ -1,5 +1,7 @@
 /* Events change the cluster as the tables say, or not at all. */
+#include "common/text.h"
 #include "scheduler/cluster/array.h"
+#include "scheduler/cluster/index.h"
 #include "tests/unit/cluster/world.h"
 
 static int setup(void **state) {
@@ -300,6 +302,21 @@ static void inventory_must_not_change_under_jobs(void **state) {
     assert_int_equal(world_node(w, "", "rack0", 2, 2, "x"), ERR_INVALID);
 }
 
+/* It holds cores alone: so its node may have other GPUs from now on, and the policy is to know which. */
+static void a_job_is_looked_at_with_the_gpus_that_its_node_has_now(void **state) {
+    struct world *w = *state;
+    int64_t id = running(w, (struct ask){.nodes = 1, .cpus = 1});
+    const struct node *n = &w->c.nodes[cluster_job(&w->c, id)->placement.tasks[0].node];
+    char name[64], boot_id[40];
+    text_copy(name, sizeof name, n->name);
+    text_copy(boot_id, sizeof boot_id, n->boot_id);
+    index_refresh(&w->c);
+    assert_int_equal(world_node_of(w, "other", name, "rack0", 4, 4, boot_id), 0);
+    index_refresh(&w->c);
+    assert_state(w, id, RUNNING);
+    assert_int_equal(w->c.index.runs[0].gpu_types, 1u << cluster_gpu_type(&w->c, "other"));
+}
+
 static void quota_rules(void **state) {
     struct world *w = *state;
     assert_int_equal(world_quota(w, "a", 6, 8, false), 0);
@@ -475,6 +492,7 @@ int main(void) {
         T(a_job_that_loses_its_nodes_again_and_again_is_stopped),
         T(not_launched),
         T(inventory_must_not_change_under_jobs),
+        T(a_job_is_looked_at_with_the_gpus_that_its_node_has_now),
         T(quota_rules),
         T(bad_submissions),
         T(an_array_is_one_job_until_its_elements_start),
