@@ -448,14 +448,14 @@ static bool try_taking(struct victims *v, const struct split *split, int32_t dom
 static void try_charges(struct victims *v, const struct split *split, int32_t domain, int64_t *least) {
     charge_by_gpus(v);
     count_costs(v, CHARGED, domain, false);
+    int64_t bound = 0;
     for (int trial = 0; trial < TRIALS; trial++) {
-        int64_t bound = 0;
         for (int round = trial * ROUNDS; round < (trial + 1) * ROUNDS; round++) {
             int64_t cost = ask_and_charge(v, 2 + round / 8, domain);
             bound = cost > bound ? cost : bound;
+            if (*least - bound <= *least / NEAR)
+                return;
         }
-        if (*least - bound <= *least / NEAR)
-            return;
         try_taking(v, split, domain, least);
     }
 }
