@@ -15,6 +15,7 @@
 #include "scheduler/policy/preempt.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "scheduler/cluster/queue.h"
 #include "scheduler/policy/place.h"
@@ -34,6 +35,10 @@ struct search {
     int64_t measure;            /* of GPUs, for what is taken neither to reclaim nor to spare */
     struct split split;
     enum attempt attempt;
+    uint32_t useless;           /* types of GPU: who holds no other stays */
+    uint8_t *rights;            /* [runners]: over each of them, as the taker stands now; */
+    int32_t *yielding;          /* [yielding_count]: those over whom there is one */
+    int32_t yielding_count;
     struct victims victims;
     struct placement where;     /* what is found */
     struct seat *seats;         /* for those that go on; as many as are taken */
@@ -92,8 +97,20 @@ static uint32_t useless_types(const struct search *s) {
     return s->taker.standing.type ? ~(1u << s->taker.standing.type) : s->taker.demand->barred;
 }
 
-static enum leaving leaving_of(const struct search *s, const struct runner *k) {
-    enum right right = right_over(&s->taker, k);
+static void find_rights(struct search *s) {
+    const struct standings *all = &s->p->standings;
+    s->useless = useless_types(s);
+    s->rights = arena_array(s->p->arena, (size_t)all->count, sizeof *s->rights);
+    s->yielding = arena_array(s->p->arena, (size_t)all->count, sizeof *s->yielding);
+    for (int32_t i = 0; i < all->count; i++) {
+        enum right right = all->runners[i].types & ~s->useless ? right_over(&s->taker, &all->runners[i]) : RIGHT_NONE;
+        s->rights[i] = (uint8_t)right;
+        if (right != RIGHT_NONE)
+            s->yielding[s->yielding_count++] = i;
+    }
+}
+
+static enum leaving leaving_of(const struct search *s, const struct runner *k, enum right right) {
     bool evicted = may_evict(s, k, right);
     if (may_shrink(s, k, right) && !(evicted && s->attempt == REPACKING))
         return SHRINKS;
@@ -103,16 +120,21 @@ static enum leaving leaving_of(const struct search *s, const struct runner *k) {
 }
 
 static bool may_lose_all(const struct search *s, const struct runner *k, enum leaving leaving) {
-    return leaving == IS_EVICTED || (leaving == SHRINKS && may_evict(s, k, right_over(&s->taker, k)));
+    enum right right = s->rights[k - s->p->standings.runners];
+    return leaving == IS_EVICTED || (leaving == SHRINKS && may_evict(s, k, right));
 }
 
-/* False: even with all that may leave there would not be GPUs enough. */
+/* False: even with all that may leave there would not be GPUs enough. Most runners needn't be looked at: they stay unless they move. */
 static bool find_leaving(struct search *s) {
+    int32_t runners = s->p->standings.count;
+    bool all = s->attempt >= WITH_MOVES;
     int64_t gpus = room_index(&s->p->room)->gpus;
-    uint32_t useless = useless_types(s);
-    for (int32_t i = 0; i < s->p->standings.count; i++) {
+    memset(s->victims.leaving, STAYS, (size_t)runners * sizeof *s->victims.leaving);
+    for (int32_t n = 0; n < (all ? runners : s->yielding_count); n++) {
+        int32_t i = all ? n : s->yielding[n];
         const struct runner *k = &s->p->standings.runners[i];
-        enum leaving leaving = s->victims.leaving[i] = k->types & ~useless ? leaving_of(s, k) : STAYS;
+        enum leaving leaving = k->types & ~s->useless ? leaving_of(s, k, s->rights[i]) : STAYS;
+        s->victims.leaving[i] = leaving;
         gpus += may_lose_all(s, k, leaving) ? k->gpus : leaving == SHRINKS ? k->gpus - k->gpus_min : 0;
     }
     return gpus >= s->taker.demand->gpus;
@@ -481,6 +503,7 @@ static bool search_on(struct pass *p, const struct job *j, const struct demand *
         victims_init(&s.victims, p, d);
         size_t mark = room_mark(&p->room);
         preempt_give_what_goes(p);
+        find_rights(&s);
         found = try_attempts(&s);
         room_rollback(&p->room, mark);
     }

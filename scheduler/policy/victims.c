@@ -480,7 +480,7 @@ static bool find_spanned(struct victims *v) {
 bool victims_take_cheapest(struct victims *v, const struct split *split) {
     enum topology_level level = v->demand->topology;
     bool one_domain = (level == LEVEL_RACK || level == LEVEL_POD) && split->nodes > 1;
-    bool spans = find_spanned(v) && split->groups;
+    bool spans = split->nodes > 1 && find_spanned(v);   /* on one node each price is paid in whole */
     int32_t domains = !one_domain ? 0 : level == LEVEL_POD ? v->p->c->pod_count : v->p->c->rack_count;
     int64_t least = NO_COST;
     v->need = need_of_most(split);
