@@ -34,7 +34,7 @@ static bool is_void(const struct pass *p, const struct reservation *r) {
     int64_t until_ms = r->expected_ms == INT64_MAX ? r->since_ms + HOUR_MS : r->expected_ms + RESTART_MS;
     const struct job *j = cluster_job(p->c, r->job);
     return queue_closed_by(p->c, j->queue) >= 0 || is_beyond_queue(p->c, j, placement_gpus(&r->placement)) ||
-           !is_healthy(p, &r->placement) || p->now_ms >= until_ms;
+           !is_healthy(p, &r->placement) || (j->exclusive && !place_is_whole(p->c, &r->placement)) || p->now_ms >= until_ms;
 }
 
 /* When its patience is over: an hour after it began to wait, or four times as long as it has run so far. */

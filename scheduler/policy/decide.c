@@ -108,6 +108,8 @@ static bool is_usable(const struct pass *p, const struct job *j, const struct pl
     if (!j->preemptible && (share_over_guarantee(p->c, p->room.queue_fixed, j->queue, placement_gpus(kept)) >= 0 ||
                             !type_guarantee_admits(&p->room, j->queue, kept)))
         return false;
+    if (j->exclusive && !place_is_whole(p->c, kept))
+        return false;
     return place_is_free(&p->room, kept) && type_limit_admits(&p->room, j->queue, kept) &&
            share_over_limit(p->c, p->room.queue_held, j->queue, placement_gpus(kept)) < 0;
 }

@@ -577,6 +577,15 @@ bool place_gang(struct room *r, const struct demand *d, struct placement *out) {
     return found;
 }
 
+bool place_is_whole(const struct cluster *c, const struct placement *p) {
+    for (int32_t i = 0; i < p->task_count; i++) {
+        const struct node *n = &c->nodes[p->tasks[i].node];
+        if (p->tasks[i].gpus != (1u << c->shapes[n->shape].count) - 1 || p->tasks[i].cpus != n->cpus)
+            return false;
+    }
+    return true;
+}
+
 bool place_is_free(const struct room *r, const struct placement *p) {
     for (int32_t i = 0; i < p->task_count; i++) {
         const struct task *t = &p->tasks[i];

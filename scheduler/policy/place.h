@@ -42,6 +42,8 @@ bool place_may_fit(const struct room_index *x, const struct room_bounds *b, cons
 
 /* Is exactly this placement free in the room? */
 bool place_is_free(const struct room *r, const struct placement *p);
+/* Is it still all that its nodes have, as a job that takes whole nodes has to have it? They may have come back with more. */
+bool place_is_whole(const struct cluster *c, const struct placement *p);
 
 /* The best `count` GPUs of the free ones of a node: best ring, then whole islands left, then the lowest. 0: there are none (within one
  * island if asked). */
