@@ -82,7 +82,7 @@ def report_acknowledges(c):
     job = c.submit("--", "sh", "-c", script)
     wait_for(lambda: (c.show(job)["progress"] or {}).get("step") == 4, 10, "its progress is shown")
     c.muster("requeue", job)
-    wait_for(lambda: "request" in c.output(job).rpartition("sent")[2], 20, "the request came")
+    wait_for(lambda: c.output(job).count('"request"') == 3, 20, "the request came")
     decoder, text, documents = json.JSONDecoder(), c.output(job), []
     while len(documents) < 3:
         document, end = decoder.raw_decode(text)
