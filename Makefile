@@ -97,7 +97,7 @@ $(BIN)/muster-sim: $(OBJ)/scheduler/sim/main.o $(call layer,scheduler/sim) $(cal
 help:
 	@echo "make            build everything into $(BIN)"
 	@echo "make demo       the main job: train, preempt, resume, kill -9, infer, on a local cluster of 4 workers"
-	@echo "make test       unit tests, scenarios, rules of the tree, end-to-end tests (under 15 minutes on 2 cores)"
+	@echo "make test       unit tests, scenarios, rules of the tree, end-to-end tests (about 16 minutes on 2 cores, the build included)"
 	@echo "make bench      every benchmark, next to the limits of this machine; bench-control: the scheduler and the worker,"
 	@echo "                bench-policy: decisions alone, bench-compute: training on CPUs, bench-peers: beside PyTorch, bench-gpu: a GPU"
 	@echo "make test-gpu   the CUDA backend's tests on a real GPU"

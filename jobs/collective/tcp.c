@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/text.h"
 #include "common/xmalloc.h"
 #include "jobs/collective/control.h"
 
@@ -150,10 +151,10 @@ static int join_first(const struct addrinfo *at, int64_t deadline_ms, struct err
 static int open_group(int *rank, int *size, int timeout_s, struct error *err) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *at = NULL;
     int64_t deadline_ms = clock_boot_ms() + timeout_s * INT64_C(1000);
-    *rank = (int)strtol(getenv("RANK"), NULL, 10);
-    if (*rank < 0 || *rank >= *size)
-        return error_set(err, ERR_INVALID, "RANK is %s, with WORLD_SIZE %d", getenv("RANK"), *size);
-    group.rank = *rank;
+    int64_t number;
+    if (text_parse_int(getenv("RANK"), 0, *size - 1, &number, err) < 0)
+        return error_set(err, ERR_INVALID, "RANK is '%s', with WORLD_SIZE %d", getenv("RANK"), *size);
+    group.rank = *rank = (int)number;
     group.size = *size;
     group.timeout_s = timeout_s;
     group.operation = "meeting";

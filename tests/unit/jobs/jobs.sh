@@ -20,12 +20,21 @@ fail() { # WHAT WENT WRONG
     exit 1
 }
 
-small_images() { # FOLDER: three classes of 8 x 8 pixels, 64 to train on and 4 held out, by python3
+expect() { # CODE PART COMMAND...: the command ends with CODE, and says PART
+    code=$1 part=$2
+    shift 2
+    got=0
+    "$@" >"$work/log" 2>&1 || got=$?
+    [ "$got" -eq "$code" ] && grep -qF -- "$part" "$work/log" || fail "exit code $got, not $code, or without '$part': $*"
+    echo "ok - $part"
+}
+
+small_images() { # FOLDER [TRAINED HELD]: three classes of 8 x 8 pixels, 64 to train on and 4 held out or so many, by python3
     mkdir "$1"
-    python3 - "$1" <<'END'
+    python3 - "$1" "${2:-64}" "${3:-4}" <<'END'
 import random, struct, sys
 random.seed(1)
-for part, count in ("train", 64), ("t10k", 4):
+for part, count in ("train", int(sys.argv[2])), ("t10k", int(sys.argv[3])):
     labels = [random.randrange(3) for _ in range(count)]
     images = bytes(min(255, 80 * label + random.randrange(60)) for label in labels for _ in range(64))
     open(f"{sys.argv[1]}/{part}-images-idx3-ubyte", "wb").write(struct.pack(">4B3I", 0, 0, 8, 3, count, 8, 8) + images)

@@ -13,15 +13,6 @@ cp "$bin/muster-train" "$bin/muster-infer" "$work/bin"   # the libraries are loo
 # shellcheck disable=SC2317  # called by expect
 train() { "$work/bin/muster-train" "$work/text" --layers 2 --channels 48 --heads 3 --context 32 --batch 8 --steps 10 --threads 1 "$@"; }
 
-expect() { # CODE PART COMMAND...: the command ends with CODE, and says PART
-    code=$1 part=$2
-    shift 2
-    got=0
-    "$@" >"$work/log" 2>&1 || got=$?
-    [ "$got" -eq "$code" ] && grep -qF -- "$part" "$work/log" || fail "exit code $got, not $code, or without '$part': $*"
-    echo "ok - $part"
-}
-
 # ---- opening ----
 
 real=CUDA_VISIBLE_DEVICES=GPU-00000000-0000-0000-0000-000000000000

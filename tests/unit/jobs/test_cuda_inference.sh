@@ -5,7 +5,7 @@
 . "$(dirname -- "$0")/jobs.sh"
 library=${MUSTER_CUDA_LIBRARY:-$bin/../tests/jobs/fake-cuda/muster-backend-cuda.so}
 need muster-train muster-infer mpirun "$library"
-mkdir "$work/bin" "$work/lib" "$work/images"
+mkdir "$work/bin" "$work/lib"
 cp "$bin/muster-infer" "$work/bin"   # the library is looked for beside the program
 
 yes 'so it goes and it goes on' | head -300 >"$work/text"
@@ -17,14 +17,6 @@ done >"$work/prompts"
 
 # shellcheck disable=SC2317  # called by expect
 infer() { "$work/bin/muster-infer" --checkpoint "$work/model" --prompts "$work/prompts" "$@"; }
-expect() { # CODE PART COMMAND...: the command ends with CODE, and says PART
-    code=$1 part=$2
-    shift 2
-    got=0
-    "$@" >"$work/log" 2>&1 || got=$?
-    [ "$got" -eq "$code" ] && grep -qF -- "$part" "$work/log" || fail "exit code $got, not $code, or without '$part': $*"
-    echo "ok - $part"
-}
 real=CUDA_VISIBLE_DEVICES=GPU-00000000-0000-0000-0000-000000000000
 
 # ---- without a library ----
@@ -71,15 +63,7 @@ fi
 # ---- images ----
 
 command -v python3 >/dev/null || { echo "skipped: python3 is not installed"; exit 77; }
-python3 - "$work/images" <<'END'
-import random, struct, sys
-random.seed(1)
-for part, count in ("train", 200), ("t10k", 70):
-    labels = [random.randrange(3) for _ in range(count)]
-    images = bytes(min(255, 80 * label + random.randrange(90)) for label in labels for _ in range(64))
-    open(f"{sys.argv[1]}/{part}-images-idx3-ubyte", "wb").write(struct.pack(">4B3I", 0, 0, 8, 3, count, 8, 8) + images)
-    open(f"{sys.argv[1]}/{part}-labels-idx1-ubyte", "wb").write(struct.pack(">4BI", 0, 0, 8, 1, count) + bytes(labels))
-END
+small_images "$work/images" 200 70
 for model in mlp cnn; do
     "$bin/muster-train" --model "$model" --backend cpu --data "$work/images" --image-size 8 --classes 3 --hidden 8 --batch 16 --steps 12 \
         --threads 1 --checkpoint "$work/$model" >"$work/log" 2>&1 || fail "the training of an $model"

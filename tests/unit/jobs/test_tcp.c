@@ -162,7 +162,9 @@ static void a_missing_rank_is_an_error(void **state) {
     assert_error(tcp_control.open(&rank, &size, 1, &err), ERR_TIMEOUT, &err, "rank 0 wasn't found at MASTER_ADDR 127.0.0.1, MASTER_PORT ");
     tcp_control.close();
     setenv("RANK", "2", 1);
-    assert_error(tcp_control.open(&rank, &size, 1, &err), ERR_INVALID, &err, "RANK is 2, with WORLD_SIZE 2");
+    assert_error(tcp_control.open(&rank, &size, 1, &err), ERR_INVALID, &err, "RANK is '2', with WORLD_SIZE 2");
+    setenv("RANK", "first", 1);
+    assert_error(tcp_control.open(&rank, &size, 1, &err), ERR_INVALID, &err, "RANK is 'first', with WORLD_SIZE 2");
     tcp_control.close();
 }
 
