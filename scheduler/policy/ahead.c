@@ -251,8 +251,7 @@ void ahead_call_in(struct pass *p) {
                       "loan: job %s started where job %s, which had waited for too long by then, was to start next; that one has "
                       "waited for %lld minutes, and all of its place can be free now",
                       job_name(p->c, loan->job->id).text, plan_job_name(p, job).text, (long long)((p->now_ms - j->queued_ms) / 60000));
-            loan->going = true;
-            standings_update(&p->standings, loan->job->queue);
+            standings_stop(&p->standings, k);
         }
     }
 }
@@ -289,32 +288,40 @@ static const struct leaver_list *leavers_of(struct pass *p, bool without_gpus) {
     return l;
 }
 
-static bool fits_without(struct pass *p, const struct leaver_list *l, int32_t count, const struct job *j, const struct demand *d,
-                         struct placement *where) {
-    size_t mark = room_mark(&p->room);
-    for (int32_t i = 0; i < count; i++)
-        if (!l->items[i].runner->going)
-            room_give(&p->room, l->items[i].runner->job);
-    bool fits = share_admits(&p->room, j->queue, d->gpus, j->preemptible) && place_gang(&p->room, d, where);
-    room_rollback(&p->room, mark);
-    return fits;
+static bool fits(struct pass *p, const struct job *j, const struct demand *d, struct placement *where) {
+    struct placement found;
+    if (!share_admits(&p->room, j->queue, d->gpus, j->preemptible) || !place_gang(&p->room, d, &found))
+        return false;
+    *where = found;
+    return true;
 }
 
-/* The fewest leavers, in the order of their ends, that make room: more never fit worse, hence the bisection. -1: not even all. */
+static void let_leave(struct pass *p, const struct leaver_list *l, int32_t from, int32_t to) {
+    for (int32_t i = from; i < to; i++)
+        if (!l->items[i].runner->going)
+            room_give(&p->room, l->items[i].runner->job);
+}
+
+/* The fewest leavers, in the order of their ends, that make room; -1: not even all. More never fit worse: twice as many each time until
+ * it fits, from there by bisection. In the room those are gone that are known to be too few. */
 static int32_t find_first(struct pass *p, const struct leaver_list *l, const struct job *j, const struct demand *d,
                           struct placement *where) {
-    int32_t low = 0, high = l->count;
-    if (!fits_without(p, l, high, j, d, where))
-        return -1;
-    while (low < high) {
-        int32_t middle = low + (high - low) / 2;
-        if (fits_without(p, l, middle, j, d, where))
-            high = middle;
-        else
-            low = middle + 1;
+    size_t mark = room_mark(&p->room);
+    int32_t few = -1, enough = l->count + 1;
+    while (few + 1 < enough && few < l->count) {
+        int32_t twice = few < 0 ? 0 : 2 * few + 1, most = l->count, gone = few < 0 ? 0 : few;
+        int32_t next = enough <= most ? few + (enough - few) / 2 : twice < most ? twice : most;
+        size_t before = room_mark(&p->room);
+        let_leave(p, l, gone, next);
+        if (fits(p, j, d, where)) {
+            enough = next;
+            room_rollback(&p->room, before);
+        } else {
+            few = next;
+        }
     }
-    fits_without(p, l, high, j, d, where);
-    return high;
+    room_rollback(&p->room, mark);
+    return enough <= l->count ? enough : -1;
 }
 
 /* When the last of those who hold some of it will be gone. */

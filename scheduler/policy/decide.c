@@ -93,13 +93,9 @@ static void end_overdue(struct pass *p) {
 /* Those whose time is over leave by this very plan. */
 static void mark_stopped(struct pass *p) {
     for (size_t i = 0; i < p->plan->count; i++)
-        for (int32_t k = 0; k < p->standings.count && p->plan->decisions[i].type == EVENT_JOB_STOP; k++) {
-            struct runner *r = &p->standings.runners[k];
-            if (r->job->id == p->plan->decisions[i].job) {
-                r->going = true;
-                standings_update(&p->standings, r->job->queue);
-            }
-        }
+        for (int32_t k = 0; k < p->standings.count && p->plan->decisions[i].type == EVENT_JOB_STOP; k++)
+            if (p->standings.runners[k].job->id == p->plan->decisions[i].job)
+                standings_stop(&p->standings, k);
 }
 
 /* ---- 3. reservations ---- */

@@ -124,20 +124,21 @@ static bool may_lose_all(const struct search *s, const struct runner *k, enum le
     return leaving == IS_EVICTED || (leaving == SHRINKS && may_evict(s, k, right));
 }
 
-/* False: even with all that may leave there would not be GPUs enough. Most runners needn't be looked at: they stay unless they move. */
+/* False: nobody may leave, or even with all of them gone there would not be GPUs enough. Most runners needn't be looked at: they stay unless they move. */
 static bool find_leaving(struct search *s) {
     int32_t runners = s->p->standings.count;
     bool all = s->attempt >= WITH_MOVES;
     int64_t gpus = room_index(&s->p->room)->gpus;
-    memset(s->victims.leaving, STAYS, (size_t)runners * sizeof *s->victims.leaving);
+    victims_ask_nobody(&s->victims);
     for (int32_t n = 0; n < (all ? runners : s->yielding_count); n++) {
         int32_t i = all ? n : s->yielding[n];
         const struct runner *k = &s->p->standings.runners[i];
         enum leaving leaving = k->types & ~s->useless ? leaving_of(s, k, s->rights[i]) : STAYS;
-        s->victims.leaving[i] = leaving;
+        if (leaving != STAYS)
+            victims_may_leave(&s->victims, i, leaving);
         gpus += may_lose_all(s, k, leaving) ? k->gpus : leaving == SHRINKS ? k->gpus - k->gpus_min : 0;
     }
-    return gpus >= s->taker.demand->gpus;
+    return s->victims.leaver_count && gpus >= s->taker.demand->gpus;
 }
 
 /* ---- the proof ---- */
@@ -240,9 +241,9 @@ static bool admits(const struct search *s) {
 
 /* Everybody who runs on what is not guaranteed to him. */
 static void take_all_borrowers(struct search *s) {
-    for (int32_t i = 0; i < s->p->standings.count; i++)
-        if (s->victims.leaving[i] == IS_EVICTED)
-            victims_take(&s->victims, i);
+    for (int32_t i = 0; i < s->victims.leaver_count; i++)
+        if (s->victims.leaving[s->victims.leavers[i]] == IS_EVICTED)
+            victims_take(&s->victims, s->victims.leavers[i]);
 }
 
 /* Those within a queue that is over its limit with the gang: its own, and those of its siblings who borrow what it is owed. */
@@ -327,9 +328,8 @@ static bool try_attempts(struct search *s) {
 }
 
 void preempt_give_what_goes(struct pass *p) {
-    for (int32_t i = 0; i < p->standings.count; i++)
-        if (p->standings.runners[i].going)
-            room_give(&p->room, p->standings.runners[i].job);
+    for (int32_t i = 0; i < p->standings.going_count; i++)
+        room_give(&p->room, p->standings.runners[p->standings.going[i]].job);
 }
 
 /* ---- telling it ---- */
@@ -421,10 +421,8 @@ static void plan_all(struct search *s) {
         plan_victim(s, i, toll, taker);
     for (int32_t i = 0; i < s->seat_count; i++)
         plan_reserve(s->p, s->seats[i].runner->job, &s->seats[i].where, KEPT_AS_SEAT, s->p->now_ms);
-    for (int32_t i = 0; i < s->victims.count; i++) {
-        victims_at(&s->victims, i)->going = true;
-        standings_update(&s->p->standings, victims_at(&s->victims, i)->job->queue);
-    }
+    for (int32_t i = 0; i < s->victims.count; i++)
+        standings_stop(&s->p->standings, s->victims.items[i]);
 }
 
 /* ---- the plan ---- */

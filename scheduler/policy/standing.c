@@ -106,6 +106,7 @@ void standings_open(struct standings *s, const struct cluster *c, const struct s
                             .min_runtime_ms = c->index.min_runtime_ms,
                             .count = count,
                             .runners = arena_raw(arena, (size_t)count, sizeof *s->runners),
+                            .going = arena_raw(arena, (size_t)count, sizeof *s->going),
                             .first_of_queue = arena_array(arena, (size_t)c->queue_count, sizeof *s->first_of_queue),
                             .offers = arena_array(arena, (size_t)c->queue_count, sizeof *s->offers),
                             .versions = arena_array(arena, (size_t)c->queue_count, sizeof *s->versions)};
@@ -116,7 +117,10 @@ void standings_open(struct standings *s, const struct cluster *c, const struct s
         runner_fill(k, &c->index.runs[i], now_ms);
         k->type = type_of(shares, k);
         k->lends = lends(s, k);
-        s->going_gpus += k->going ? k->gpus : 0;
+        if (k->going) {
+            s->going[s->going_count++] = i;
+            s->going_gpus += k->gpus;
+        }
     }
     link_queues(s, c->queue_count, arena);
     take_promises(s);
@@ -295,6 +299,14 @@ void standings_update(struct standings *s, int32_t queue) {
     stand_on_any(s, queue);
     sum_offers(&s->offered, &s->offers[queue], 1);
     stand_promised(s, queue);
+}
+
+void standings_stop(struct standings *s, int32_t runner) {
+    struct runner *k = &s->runners[runner];
+    if (!k->going)
+        s->going[s->going_count++] = runner;
+    k->going = true;
+    standings_update(s, k->queue);
 }
 
 void standings_promise(struct standings *s, int32_t queue, int32_t gpus, int32_t type) {

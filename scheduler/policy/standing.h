@@ -82,7 +82,8 @@ struct standings {
     struct runner_task *tasks;
     struct offer *offers;         /* by queue */
     struct offer offered;         /* of all together */
-    int64_t going_gpus;
+    int64_t going_gpus;           /* of those that were being stopped before */
+    int32_t *going, going_count;  /* runners that are */
     const struct shares *shares;
     int64_t min_runtime_ms;       /* none is asked sooner, but for a guarantee */
     struct footing *on[GPU_TYPES_MAX];   /* by type and queue; [0]: guarantees of any type, and what is in use of all */
@@ -100,6 +101,8 @@ int64_t job_price(const struct job *j, int64_t now_ms);
 void standings_open(struct standings *s, const struct cluster *c, const struct shares *shares, int64_t now_ms, struct arena *arena);
 /* Fills node_tasks, tasks and runners' nodes, which only a search for victims needs. */
 void standings_link_nodes(struct standings *s, int32_t node_count, struct arena *arena);
+/* This plan stops it. */
+void standings_stop(struct standings *s, int32_t runner);
 /* The bands of a queue's runners anew, after some were marked as going, or not going any more. */
 void standings_update(struct standings *s, int32_t queue);
 /* What the runners of a queue and of those below it hold. */

@@ -29,6 +29,9 @@ void victims_init(struct victims *v, struct pass *p, const struct demand *d) {
         p->victims = arena_array(p->arena, 1, sizeof *p->victims);
         *p->victims = (struct victims){.p = p,
                                        .leaving = arena_array(p->arena, runners, sizeof *v->leaving),
+                                       .leavers = arena_array(p->arena, runners, sizeof *v->leavers),
+                                       .within_reach = arena_array(p->arena, nodes, sizeof *v->within_reach),
+                                       .nodes = arena_array(p->arena, nodes, sizeof *v->nodes),
                                        .taken = arena_array(p->arena, runners, sizeof *v->taken),
                                        .items = arena_array(p->arena, runners, sizeof *v->items),
                                        .priced = arena_array(p->arena, runners, sizeof *v->priced),
@@ -47,6 +50,17 @@ void victims_init(struct victims *v, struct pass *p, const struct demand *d) {
     memset(v->leaving, 0, runners * sizeof *v->leaving);
     memset(v->taken, 0, runners * sizeof *v->taken);
     memset(v->node_used, 0, nodes * sizeof *v->node_used);
+}
+
+void victims_ask_nobody(struct victims *v) {
+    for (int32_t i = 0; i < v->leaver_count; i++)
+        v->leaving[v->leavers[i]] = STAYS;
+    v->leaver_count = 0;
+}
+
+void victims_may_leave(struct victims *v, int32_t runner, enum leaving leaving) {
+    v->leaving[runner] = leaving;
+    v->leavers[v->leaver_count++] = runner;
 }
 
 /* ---- one node ---- */
@@ -232,16 +246,18 @@ static int64_t cost_on_node(const struct victims *v, int32_t node, const struct 
 
 static void find_costs(struct victims *v, const struct need *need, int32_t domain) {
     bool known = need == v->need && v->count == v->first_count;
-    for (int32_t n = 0; n < v->p->c->node_count; n++)
+    for (int32_t i = 0; i < v->node_count; i++) {
+        int32_t n = v->nodes[i];
         v->node_cost[n] = !known ? cost_on_node(v, n, need, domain) : v->node_used[n] ? NO_COST : v->first_cost[n];
+    }
 }
 
 /* Where nobody spans nodes it does not matter how that is counted. */
 static void count_costs(struct victims *v, enum counting counting, int32_t domain, bool all) {
     v->counting = counting;
-    for (int32_t n = 0; n < v->p->c->node_count; n++)
-        if (all || v->is_spanned[n])
-            v->first_cost[n] = cost_on_node(v, n, v->need, domain);
+    for (int32_t i = 0; i < v->node_count; i++)
+        if (all || v->is_spanned[v->nodes[i]])
+            v->first_cost[v->nodes[i]] = cost_on_node(v, v->nodes[i], v->need, domain);
 }
 
 static void take_node(struct victims *v, int32_t node, const struct need *need, int32_t domain) {
@@ -262,10 +278,10 @@ static void take_node(struct victims *v, int32_t node, const struct need *need, 
 static bool take_group(struct victims *v, const struct need *need, int32_t domain) {
     find_costs(v, need, domain);
     for (int32_t i = 0; i < need->count; i++) {
-        int32_t cheapest = 0;
-        for (int32_t n = 1; n < v->p->c->node_count; n++)
-            if (v->node_cost[n] < v->node_cost[cheapest])
-                cheapest = n;
+        int32_t cheapest = v->nodes[0];
+        for (int32_t n = 1; n < v->node_count; n++)
+            if (v->node_cost[v->nodes[n]] < v->node_cost[cheapest])
+                cheapest = v->nodes[n];
         if (v->node_cost[cheapest] == NO_COST)
             return false;
         take_node(v, cheapest, need, domain);
@@ -291,15 +307,15 @@ static int by_cost(const void *a, const void *b) {
 /* Where the one node with the rest of the gang had best be: one that is among the cheapest to fill would have to be made up for by the
  * next. -1: nowhere. */
 static int32_t node_of_rest(struct victims *v, const struct split *split, const struct need *rest, int32_t domain) {
-    int32_t count = v->p->c->node_count, filled = split->nodes - 1, best = -1;
+    int32_t count = v->node_count, filled = split->nodes - 1, best = -1;
     int64_t best_cost = NO_COST;
-    if (filled > count)
-        return -1;
     find_costs(v, &split->need[0], domain);
-    memcpy(v->sorted_cost, v->node_cost, (size_t)count * sizeof *v->sorted_cost);
+    for (int32_t i = 0; i < count; i++)
+        v->sorted_cost[i] = v->node_cost[v->nodes[i]];
     qsort(v->sorted_cost, (size_t)count, sizeof *v->sorted_cost, by_cost);
     int64_t last = v->sorted_cost[filled - 1], next = filled < count ? v->sorted_cost[filled] : NO_COST;
-    for (int32_t n = 0; n < count && last != NO_COST; n++) {
+    for (int32_t i = 0; i < count && last != NO_COST; i++) {
+        int32_t n = v->nodes[i];
         int64_t cost = cost_on_node(v, n, rest, domain), instead = v->node_cost[n] <= last ? next : v->node_cost[n];
         if (cost == NO_COST || (v->node_cost[n] <= last && next == NO_COST))
             continue;
@@ -352,16 +368,12 @@ static int32_t task_on(const struct victims *v, int32_t runner, int32_t node) {
     return -1;
 }
 
-static bool may_leave_several(const struct victims *v, int32_t runner) {
-    return runner_at(v, runner)->nodes > 1 && v->leaving[runner] != STAYS;
-}
-
 /* At first each task is charged by its GPUs. */
 static void charge_by_gpus(struct victims *v) {
-    for (int32_t r = 0; r < v->p->standings.count; r++) {
-        const struct runner *k = runner_at(v, r);
-        for (int32_t t = 0; may_leave_several(v, r) && t < k->nodes; t++) {
-            int32_t i = task_on(v, r, k->job->placement.tasks[t].node);
+    for (int32_t r = 0; r < v->leaver_count; r++) {
+        const struct runner *k = runner_at(v, v->leavers[r]);
+        for (int32_t t = 0; k->nodes > 1 && t < k->nodes; t++) {
+            int32_t i = task_on(v, v->leavers[r], k->job->placement.tasks[t].node);
             if (i >= 0)
                 v->charge[i] = k->gpus ? price_of(v, k) * __builtin_popcount(k->job->placement.tasks[t].gpus) / k->gpus : price_of(v, k);
         }
@@ -371,7 +383,8 @@ static void charge_by_gpus(struct victims *v) {
 /* To v->cheapest as many nodes as the gang has, or as there are. */
 static int32_t find_cheapest(struct victims *v) {
     int32_t count = 0, most = v->need->count;
-    for (int32_t n = 0; n < v->p->c->node_count; n++) {
+    for (int32_t i = 0; i < v->node_count; i++) {
+        int32_t n = v->nodes[i];
         int64_t cost = v->first_cost[n];
         if (cost == NO_COST || (count == most && cost >= v->first_cost[v->cheapest[count - 1]]))
             continue;
@@ -470,19 +483,45 @@ static const struct need *need_of_most(const struct split *split) {
 static bool find_spanned(struct victims *v) {
     bool any = false;
     memset(v->is_spanned, 0, (size_t)v->p->c->node_count * sizeof *v->is_spanned);
-    for (int32_t r = 0; r < v->p->standings.count; r++)
-        for (int32_t t = 0; may_leave_several(v, r) && t < runner_at(v, r)->nodes; t++)
-            any = v->is_spanned[runner_at(v, r)->job->placement.tasks[t].node] = true;
+    for (int32_t i = 0; i < v->leaver_count; i++) {
+        const struct runner *k = runner_at(v, v->leavers[i]);
+        for (int32_t t = 0; k->nodes > 1 && t < k->nodes; t++)
+            any = v->is_spanned[k->job->placement.tasks[t].node] = true;
+    }
     return any;
+}
+
+/* False: with all gone who may leave, by counts alone there would be too few. */
+static bool find_nodes(struct victims *v, const struct split *split) {
+    int32_t most_served = 0;
+    if (!split->groups)
+        return false;
+    memset(v->within_reach, 0, (size_t)v->p->c->node_count * sizeof *v->within_reach);
+    for (int32_t i = 0; i < v->leaver_count; i++) {
+        const struct placement *p = &runner_at(v, v->leavers[i])->job->placement;
+        for (int32_t k = 0; k < p->task_count; k++)
+            if (p->tasks[k].state != TASK_ENDED)
+                v->within_reach[p->tasks[k].node] |= gpus_left_by(v, &p->tasks[k]);
+    }
+    v->node_count = 0;
+    for (int32_t n = 0; n < v->p->c->node_count; n++) {
+        int gpus = __builtin_popcount(room_free_gpus(&v->p->room, n) | v->within_reach[n]);
+        most_served += gpus >= split->need[0].gpus;
+        if (gpus >= split->need[split->groups - 1].gpus)
+            v->nodes[v->node_count++] = n;
+    }
+    return v->node_count >= split->nodes && most_served >= split->need[0].count;
 }
 
 /* Where the job has to lie within one rack or pod, in the cheapest. */
 bool victims_take_cheapest(struct victims *v, const struct split *split) {
     enum topology_level level = v->demand->topology;
     bool one_domain = (level == LEVEL_RACK || level == LEVEL_POD) && split->nodes > 1;
-    bool spans = split->nodes > 1 && find_spanned(v);   /* on one node each price is paid in whole */
     int32_t domains = !one_domain ? 0 : level == LEVEL_POD ? v->p->c->pod_count : v->p->c->rack_count;
     int64_t least = NO_COST;
+    if (!find_nodes(v, split))
+        return false;
+    bool spans = split->nodes > 1 && find_spanned(v);   /* on one node each price is paid in whole */
     v->need = need_of_most(split);
     v->first_count = v->count;
     for (int32_t domain = one_domain ? 0 : -1; domain < domains; domain++) {
@@ -515,9 +554,10 @@ static int by_cost_of_gpu(const void *a, const void *b) {
 
 static int32_t offered_within(const struct victims *v, int32_t queue, struct offered *out) {
     int32_t count = 0;
-    for (int32_t i = 0; i < v->p->standings.count; i++) {
+    for (int32_t n = 0; n < v->leaver_count; n++) {
+        int32_t i = v->leavers[n];
         const struct runner *k = runner_at(v, i);
-        if (v->leaving[i] == STAYS || v->taken[i] || !most_freed(v, i) || !queue_is_within(v->p->c, k->queue, queue))
+        if (v->taken[i] || !most_freed(v, i) || !queue_is_within(v->p->c, k->queue, queue))
             continue;
         out[count++] = (struct offered){i, most_freed(v, i), cost_at(v, k, price_of(v, k))};
     }
@@ -527,7 +567,7 @@ static int32_t offered_within(const struct victims *v, int32_t queue, struct off
 
 /* The first ones as they come, the last of them as it pays best. */
 bool victims_take_within(struct victims *v, int32_t queue, int64_t gpus) {
-    struct offered *of = arena_array(v->p->arena, (size_t)v->p->standings.count + 1, sizeof *of);
+    struct offered *of = arena_array(v->p->arena, (size_t)v->leaver_count + 1, sizeof *of);
     int32_t count = offered_within(v, queue, of), i = 0;
     for (; count - i > WINDOW && gpus > of[i].gpus; i++) {
         victims_take(v, of[i].runner);

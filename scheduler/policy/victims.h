@@ -29,6 +29,9 @@ struct victims {
     bool in_place;                 /* who shrinks frees what he can spare, and no more */
     uint32_t barred;               /* types of GPU whose nodes are not looked at */
     enum leaving *leaving;         /* by runner: how it would */
+    int32_t *leavers, leaver_count;   /* those who may, in the order of runners */
+    uint32_t *within_reach;        /* by node: GPUs that they would leave to the gang */
+    int32_t *nodes, node_count;    /* where the gang could be served if all of them left, in order: only those are looked at */
     bool *taken;                   /* by runner */
     int32_t *items, count;         /* the runners taken */
     struct priced *priced;         /* the same, to be sorted */
@@ -50,6 +53,9 @@ struct victims {
 /* Nobody may leave yet. One search at a time: its memory is the pass's. */
 void victims_init(struct victims *v, struct pass *p, const struct demand *d);
 struct runner *victims_at(const struct victims *v, int32_t i);                  /* the i-th that is taken */
+
+void victims_ask_nobody(struct victims *v);
+void victims_may_leave(struct victims *v, int32_t runner, enum leaving leaving);   /* runners in their order */
 
 /* Takes the cheapest that make room for the split; false: there are none, and nothing is taken. */
 bool victims_take_cheapest(struct victims *v, const struct split *split);
