@@ -167,10 +167,38 @@ static bool comes_before(const struct cluster *c, const struct job *j, const str
 }
 
 static bool is_on_loan(const struct pass *p, const struct ahead *a, const struct runner *k) {
-    if (k->queue == a->queue && comes_before(p->c, k->job, cluster_job(p->c, a->job)))
+    if (!k->preemptible || k->going || k->job->order_ms < a->closing_ms || stands_better(a, k->standing, k->job->queue))
         return false;
-    return k->preemptible && !k->going && !stands_better(a, k->standing, k->job->queue) && k->job->order_ms >= a->closing_ms &&
-           holds_some_of(k->job, a->where);
+    bool is_in_line = k->queue == a->queue && comes_before(p->c, k->job, cluster_job(p->c, a->job));
+    return !is_in_line && holds_some_of(k->job, a->where);
+}
+
+/* Runners, in their order. */
+struct loans { int32_t *items, count; };
+
+static int by_runner(const void *a, const void *b) {
+    const int32_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+static struct loans find_loans(struct pass *p, const struct ahead *a) {
+    struct standings *s = &p->standings;
+    struct loans l = {0};
+    int32_t tasks = 0, count = 0;
+    standings_link_nodes(s, p->c->node_count, p->arena);
+    for (int32_t i = 0; i < a->where->task_count; i++)
+        tasks += s->node_tasks[a->where->tasks[i].node + 1] - s->node_tasks[a->where->tasks[i].node];
+    l.items = arena_array(p->arena, (size_t)tasks, sizeof *l.items);
+    for (int32_t i = 0; i < a->where->task_count; i++)
+        for (int32_t k = s->node_tasks[a->where->tasks[i].node]; k < s->node_tasks[a->where->tasks[i].node + 1]; k++)
+            if (is_on_loan(p, a, &s->runners[s->tasks[k].runner]))
+                l.items[count++] = s->tasks[k].runner;
+    if (count)
+        qsort(l.items, (size_t)count, sizeof *l.items, by_runner);
+    for (int32_t i = 0; i < count; i++)
+        if (!i || l.items[i] != l.items[i - 1])   /* one that spans nodes comes from each of them */
+            l.items[l.count++] = l.items[i];
+    return l;
 }
 
 /* All of it is free, and nothing else keeps its job from it. */
@@ -184,41 +212,32 @@ static bool is_closed(const struct pass *p, const struct ahead *a) {
     return p->now_ms >= a->closing_ms && cluster_job(p->c, a->job)->listed == LISTED_READY;
 }
 
-/* The last that started first: as many of those without GPUs as it takes. False: not even all are enough. */
-static bool call_in_beside_gpus(struct pass *p, const struct ahead *a, bool *called) {
-    bool can = can_start(p, a);
-    for (int32_t i = p->standings.count - 1; i >= 0 && !can; i--) {
-        const struct runner *k = &p->standings.runners[i];
-        if (k->gpus || !is_on_loan(p, a, k))
-            continue;
-        called[i] = true;
-        room_give(&p->room, k->job);
-        can = can_start(p, a);
-    }
-    return can;
-}
-
-/* Whom, by runner; NULL: nobody, or the place would not be free even then. */
-static const bool *call_in(struct pass *p, const struct ahead *a) {
-    bool *called = arena_array(p->arena, (size_t)p->standings.count, sizeof *called), any = false;
+/* Those with GPUs, and as many of those without as it takes, the last that started first. None: even so the place would not be free. */
+static struct loans call_in(struct pass *p, const struct ahead *a) {
+    struct loans l = find_loans(p, a), called = {.items = arena_array(p->arena, (size_t)l.count, sizeof *l.items)};
+    int32_t least = l.count;
     size_t mark = room_mark(&p->room);
     preempt_give_what_goes(p);
-    for (int32_t i = 0; i < p->standings.count; i++) {
-        called[i] = p->standings.runners[i].gpus && is_on_loan(p, a, &p->standings.runners[i]);
-        if (called[i])
-            room_give(&p->room, p->standings.runners[i].job);
-    }
-    bool can = call_in_beside_gpus(p, a, called);
+    for (int32_t i = 0; i < l.count; i++)
+        if (p->standings.runners[l.items[i]].gpus)
+            room_give(&p->room, p->standings.runners[l.items[i]].job);
+    bool can = can_start(p, a);
+    for (; least > 0 && !can; least--)
+        if (!p->standings.runners[l.items[least - 1]].gpus) {
+            room_give(&p->room, p->standings.runners[l.items[least - 1]].job);
+            can = can_start(p, a);
+        }
     room_rollback(&p->room, mark);
-    for (int32_t i = 0; i < p->standings.count; i++)
-        any |= called[i];
-    return can && any ? called : NULL;
+    for (int32_t i = 0; i < l.count && can; i++)
+        if (i >= least || p->standings.runners[l.items[i]].gpus)
+            called.items[called.count++] = l.items[i];
+    return called;
 }
 
-static int64_t gpus_on_loan(const struct pass *p, const bool *called) {
+static int64_t gpus_on_loan(const struct pass *p, const struct loans *called) {
     int64_t gpus = 0;
-    for (int32_t i = 0; i < p->standings.count; i++)
-        gpus += called[i] ? p->standings.runners[i].gpus : 0;
+    for (int32_t i = 0; i < called->count; i++)
+        gpus += p->standings.runners[called->items[i]].gpus;
     return gpus;
 }
 
@@ -236,22 +255,20 @@ void ahead_call_in(struct pass *p) {
     for (int32_t i = 0; i < p->ahead_count; i++) {
         const struct ahead *a = &p->ahead[i];
         const struct job *j = cluster_job(p->c, a->job);
-        const bool *called = is_closed(p, a) ? call_in(p, a) : NULL;
-        if (!called)
+        struct loans called = is_closed(p, a) ? call_in(p, a) : (struct loans){0};
+        if (!called.count)
             continue;
         int64_t job = plan_reserve(p, j, a->where, KEPT_BY_PLAN, p->now_ms);
-        struct plan_account account = {"loan", placement_gpus(a->where), gpus_on_loan(p, called)};
-        for (int32_t k = 0; k < p->standings.count; k++) {
-            struct runner *loan = &p->standings.runners[k];
-            if (!called[k])
-                continue;
+        struct plan_account account = {"loan", placement_gpus(a->where), gpus_on_loan(p, &called)};
+        for (int32_t k = 0; k < called.count; k++) {
+            const struct runner *loan = &p->standings.runners[called.items[k]];
             struct event *e = plan_stop(p, loan->job, STOP_PREEMPTED, p->now_ms + loan->job->grace_ms, job);
             plan_tell(e, &account);
             plan_text(p, e,
                       "loan: job %s started where job %s, which had waited for too long by then, was to start next; that one has "
                       "waited for %lld minutes, and all of its place can be free now",
                       job_name(p->c, loan->job->id).text, plan_job_name(p, job).text, (long long)((p->now_ms - j->queued_ms) / 60000));
-            standings_stop(&p->standings, k);
+            standings_stop(&p->standings, called.items[k]);
         }
     }
 }
