@@ -359,8 +359,6 @@ bool ahead_may_keep(const struct pass *p) { return p->ahead_count < AHEAD_MAX &&
 bool ahead_keep(struct pass *p, const struct job *j, const struct demand *d) {
     struct placement *where = arena_array(p->arena, 1, sizeof *where);
     struct demand least = place_sized(d, d->gpus_min);
-    if (!ahead_may_keep(p) || ahead_has(p, j->id))
-        return true;
     p->ahead_tries--;
     ahead_close(p);   /* two must not wait for the same GPUs */
     size_t mark = room_mark(&p->room);

@@ -377,7 +377,7 @@ static void start_waiting(struct pass *p) {
             order_step(&o, l);
             continue;
         }
-        bool keep_ahead = b->is_gang && ahead_may_keep(p);
+        bool keep_ahead = b->is_gang && ahead_may_keep(p) && !ahead_has(p, j->id);
         if (keep_ahead && probe.budget <= 0)
             probe.budget = 1;   /* that is cheaper than to look for a place where there is none */
         bool later = may && ahead_keeper_may_let_go(p), hopeless = out || (may && reason_of_no_place(&probe, p, &k->demand, &why));

@@ -36,9 +36,9 @@ struct search {
     struct split split;
     enum attempt attempt;
     uint32_t useless;           /* types of GPU: who holds no other stays */
-    uint8_t *rights;            /* [runners]: over each of them, as the taker stands now; */
-    int32_t *yielding;          /* [yielding_count]: those over whom there is one */
-    int32_t yielding_count;
+    uint8_t *rights;            /* by runner: over each of them, as the taker stands now */
+    int32_t *asked, asked_count;   /* runners over whom there is one, and those that could be moved; in order: all others stay */
+    bool any_pack;              /* one of those is RIGHT_PACK */
     struct victims victims;
     struct placement where;     /* what is found */
     struct seat *seats;         /* for those that go on; as many as are taken */
@@ -61,10 +61,8 @@ static bool is_undisturbed(const struct search *s, const struct runner *k) {
     return band_is_guaranteed(k->standing.band) && shares->of[0].demand[k->queue] <= share_covered(shares, k->queue);
 }
 
-static bool may_move(const struct search *s, const struct runner *k) {
-    if (s->attempt < WITH_MOVES || !is_movable(s, k))
-        return false;
-    return is_owed(s) || (right_may_stop(&s->taker, k) && !is_undisturbed(s, k));
+static bool could_move(const struct search *s, const struct runner *k) {
+    return is_movable(s, k) && (is_owed(s) || (right_may_stop(&s->taker, k) && !is_undisturbed(s, k)));
 }
 
 /* What is within the measure as a whole is for the proof; one who is beyond it alone is not even looked at. */
@@ -101,12 +99,16 @@ static void find_rights(struct search *s) {
     const struct standings *all = &s->p->standings;
     s->useless = useless_types(s);
     s->rights = arena_array(s->p->arena, (size_t)all->count, sizeof *s->rights);
-    s->yielding = arena_array(s->p->arena, (size_t)all->count, sizeof *s->yielding);
+    s->asked = arena_raw(s->p->arena, (size_t)all->count, sizeof *s->asked);
     for (int32_t i = 0; i < all->count; i++) {
-        enum right right = all->runners[i].types & ~s->useless ? right_over(&s->taker, &all->runners[i]) : RIGHT_NONE;
+        const struct runner *k = &all->runners[i];
+        if (!(k->types & ~s->useless))
+            continue;
+        enum right right = right_over(&s->taker, k);
         s->rights[i] = (uint8_t)right;
-        if (right != RIGHT_NONE)
-            s->yielding[s->yielding_count++] = i;
+        s->any_pack |= right == RIGHT_PACK;
+        if (right != RIGHT_NONE || could_move(s, k))
+            s->asked[s->asked_count++] = i;
     }
 }
 
@@ -116,24 +118,22 @@ static enum leaving leaving_of(const struct search *s, const struct runner *k, e
         return SHRINKS;
     if (evicted)
         return IS_EVICTED;
-    return may_move(s, k) ? MOVES : STAYS;
+    return s->attempt >= WITH_MOVES && could_move(s, k) ? MOVES : STAYS;
 }
 
 static bool may_lose_all(const struct search *s, const struct runner *k, enum leaving leaving) {
-    enum right right = s->rights[k - s->p->standings.runners];
+    enum right right = (enum right)s->rights[k - s->p->standings.runners];
     return leaving == IS_EVICTED || (leaving == SHRINKS && may_evict(s, k, right));
 }
 
-/* False: nobody may leave, or even with all of them gone there would not be GPUs enough. Most runners needn't be looked at: they stay unless they move. */
+/* False: nobody may leave, or even with all of them gone there would not be GPUs enough. */
 static bool find_leaving(struct search *s) {
-    int32_t runners = s->p->standings.count;
-    bool all = s->attempt >= WITH_MOVES;
     int64_t gpus = room_index(&s->p->room)->gpus;
     victims_ask_nobody(&s->victims);
-    for (int32_t n = 0; n < (all ? runners : s->yielding_count); n++) {
-        int32_t i = all ? n : s->yielding[n];
+    for (int32_t n = 0; n < s->asked_count; n++) {
+        int32_t i = s->asked[n];
         const struct runner *k = &s->p->standings.runners[i];
-        enum leaving leaving = k->types & ~s->useless ? leaving_of(s, k, s->rights[i]) : STAYS;
+        enum leaving leaving = leaving_of(s, k, (enum right)s->rights[i]);
         if (leaving != STAYS)
             victims_may_leave(&s->victims, i, leaving);
         gpus += may_lose_all(s, k, leaving) ? k->gpus : leaving == SHRINKS ? k->gpus - k->gpus_min : 0;
@@ -310,8 +310,8 @@ static bool try_attempt(struct search *s, enum attempt attempt) {
     struct split split = s->split;
     s->attempt = attempt;
     s->victims.in_place = attempt == SPARE_IN_PLACE;
-    if ((attempt == REPACKING && !is_owed(s)) || !find_leaving(s))
-        return false;
+    if ((attempt == BY_PACKING && !s->any_pack) || (attempt == REPACKING && !is_owed(s)) || !find_leaving(s))
+        return false;   /* nobody else may leave than in the attempt before, or not enough */
     return try_split(s, &split) || (place_split_otherwise(s->taker.demand, &split) && try_split(s, &split));
 }
 

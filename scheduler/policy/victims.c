@@ -31,7 +31,8 @@ void victims_init(struct victims *v, struct pass *p, const struct demand *d) {
                                        .leaving = arena_array(p->arena, runners, sizeof *v->leaving),
                                        .leavers = arena_array(p->arena, runners, sizeof *v->leavers),
                                        .within_reach = arena_array(p->arena, nodes, sizeof *v->within_reach),
-                                       .nodes = arena_array(p->arena, nodes, sizeof *v->nodes),
+                                       .in_play = arena_array(p->arena, nodes, sizeof *v->in_play),
+                                       .domain_at = arena_array(p->arena, (size_t)p->c->rack_count + 2, sizeof *v->domain_at),
                                        .taken = arena_array(p->arena, runners, sizeof *v->taken),
                                        .items = arena_array(p->arena, runners, sizeof *v->items),
                                        .priced = arena_array(p->arena, runners, sizeof *v->priced),
@@ -231,36 +232,29 @@ void victims_take(struct victims *v, int32_t runner) {
     room_give(&v->p->room, runner_at(v, runner)->job);
 }
 
-/* Its rack, or its pod where the job has to lie within one of those. */
-static bool in_domain(const struct victims *v, int32_t node, int32_t domain) {
-    const struct cluster *c = v->p->c;
-    int32_t rack = c->nodes[node].rack;
-    return domain < 0 || (v->demand->topology == LEVEL_POD ? c->racks[rack].pod : rack) == domain;
-}
-
-static int64_t cost_on_node(const struct victims *v, int32_t node, const struct need *need, int32_t domain) {
+static int64_t cost_on_node(const struct victims *v, int32_t node, const struct need *need) {
     int32_t unused[NODE_VICTIMS_MAX];
     int unused_count;
-    return in_domain(v, node, domain) && !v->node_used[node] ? serve_on_node(v, node, need, unused, &unused_count) : NO_COST;
+    return !v->node_used[node] ? serve_on_node(v, node, need, unused, &unused_count) : NO_COST;
 }
 
-static void find_costs(struct victims *v, const struct need *need, int32_t domain) {
+static void find_costs(struct victims *v, const struct need *need) {
     bool known = need == v->need && v->count == v->first_count;
     for (int32_t i = 0; i < v->node_count; i++) {
         int32_t n = v->nodes[i];
-        v->node_cost[n] = !known ? cost_on_node(v, n, need, domain) : v->node_used[n] ? NO_COST : v->first_cost[n];
+        v->node_cost[n] = !known ? cost_on_node(v, n, need) : v->node_used[n] ? NO_COST : v->first_cost[n];
     }
 }
 
 /* Where nobody spans nodes it does not matter how that is counted. */
-static void count_costs(struct victims *v, enum counting counting, int32_t domain, bool all) {
+static void count_costs(struct victims *v, enum counting counting, bool all) {
     v->counting = counting;
     for (int32_t i = 0; i < v->node_count; i++)
         if (all || v->is_spanned[v->nodes[i]])
-            v->first_cost[v->nodes[i]] = cost_on_node(v, v->nodes[i], v->need, domain);
+            v->first_cost[v->nodes[i]] = cost_on_node(v, v->nodes[i], v->need);
 }
 
-static void take_node(struct victims *v, int32_t node, const struct need *need, int32_t domain) {
+static void take_node(struct victims *v, int32_t node, const struct need *need) {
     int32_t chosen[NODE_VICTIMS_MAX];
     int count;
     serve_on_node(v, node, need, chosen, &count);
@@ -271,12 +265,12 @@ static void take_node(struct victims *v, int32_t node, const struct need *need, 
     for (int i = 0; i < count; i++) {   /* other nodes that they leave have become cheaper */
         const struct job *j = runner_at(v, v->p->standings.tasks[chosen[i]].runner)->job;
         for (int32_t k = 0; k < j->placement.task_count; k++)
-            v->node_cost[j->placement.tasks[k].node] = cost_on_node(v, j->placement.tasks[k].node, need, domain);
+            v->node_cost[j->placement.tasks[k].node] = cost_on_node(v, j->placement.tasks[k].node, need);
     }
 }
 
-static bool take_group(struct victims *v, const struct need *need, int32_t domain) {
-    find_costs(v, need, domain);
+static bool take_group(struct victims *v, const struct need *need) {
+    find_costs(v, need);
     for (int32_t i = 0; i < need->count; i++) {
         int32_t cheapest = v->nodes[0];
         for (int32_t n = 1; n < v->node_count; n++)
@@ -284,7 +278,7 @@ static bool take_group(struct victims *v, const struct need *need, int32_t domai
                 cheapest = v->nodes[n];
         if (v->node_cost[cheapest] == NO_COST)
             return false;
-        take_node(v, cheapest, need, domain);
+        take_node(v, cheapest, need);
     }
     return true;
 }
@@ -306,17 +300,17 @@ static int by_cost(const void *a, const void *b) {
 
 /* Where the one node with the rest of the gang had best be: one that is among the cheapest to fill would have to be made up for by the
  * next. -1: nowhere. */
-static int32_t node_of_rest(struct victims *v, const struct split *split, const struct need *rest, int32_t domain) {
+static int32_t node_of_rest(struct victims *v, const struct split *split, const struct need *rest) {
     int32_t count = v->node_count, filled = split->nodes - 1, best = -1;
     int64_t best_cost = NO_COST;
-    find_costs(v, &split->need[0], domain);
+    find_costs(v, &split->need[0]);
     for (int32_t i = 0; i < count; i++)
         v->sorted_cost[i] = v->node_cost[v->nodes[i]];
     qsort(v->sorted_cost, (size_t)count, sizeof *v->sorted_cost, by_cost);
     int64_t last = v->sorted_cost[filled - 1], next = filled < count ? v->sorted_cost[filled] : NO_COST;
     for (int32_t i = 0; i < count && last != NO_COST; i++) {
         int32_t n = v->nodes[i];
-        int64_t cost = cost_on_node(v, n, rest, domain), instead = v->node_cost[n] <= last ? next : v->node_cost[n];
+        int64_t cost = cost_on_node(v, n, rest), instead = v->node_cost[n] <= last ? next : v->node_cost[n];
         if (cost == NO_COST || (v->node_cost[n] <= last && next == NO_COST))
             continue;
         cost += instead - v->node_cost[n];
@@ -328,23 +322,23 @@ static int32_t node_of_rest(struct victims *v, const struct split *split, const 
     return best;
 }
 
-static bool take_groups(struct victims *v, const struct split *split, int32_t domain) {
+static bool take_groups(struct victims *v, const struct split *split) {
     int groups = split->groups;
     if (groups > 1 && split->need[groups - 1].count == 1) {
-        int32_t node = node_of_rest(v, split, &split->need[--groups], domain);
+        int32_t node = node_of_rest(v, split, &split->need[--groups]);
         if (node < 0)
             return false;
-        take_node(v, node, &split->need[groups], domain);
+        take_node(v, node, &split->need[groups]);
     }
     for (int g = 0; g < groups; g++)
-        if (!take_group(v, &split->need[g], domain))
+        if (!take_group(v, &split->need[g]))
             return false;
     return true;
 }
 
-static bool take_nodes(struct victims *v, const struct split *split, int32_t domain) {
+static bool take_nodes(struct victims *v, const struct split *split) {
     struct victims_mark mark = victims_mark(v);
-    bool taken = take_groups(v, split, domain);
+    bool taken = take_groups(v, split);
     if (!taken)
         victims_forget(v, mark);
     return taken;
@@ -397,7 +391,7 @@ static int32_t find_cheapest(struct victims *v) {
 }
 
 /* To those of its tasks that are asked to leave goes a part of what the others are charged. */
-static void charge_anew(struct victims *v, int32_t runner, int part, int32_t domain) {
+static void charge_anew(struct victims *v, int32_t runner, int part) {
     const struct placement *p = &runner_at(v, runner)->job->placement;
     int64_t spare = 0;
     int32_t asked = 0;
@@ -415,13 +409,13 @@ static void charge_anew(struct victims *v, int32_t runner, int part, int32_t dom
         if (i >= 0)
             v->asked[i] = false;
         if (spare)
-            v->first_cost[node] = cost_on_node(v, node, v->need, domain);
+            v->first_cost[node] = cost_on_node(v, node, v->need);
     }
 }
 
 /* One round: the cheapest nodes ask tasks to leave, and those are charged for the others of their jobs. Returns what those nodes cost: for
  * less there is no room. */
-static int64_t ask_and_charge(struct victims *v, int part, int32_t domain) {
+static int64_t ask_and_charge(struct victims *v, int part) {
     const struct standings *all = &v->p->standings;
     int32_t tasks[NODE_VICTIMS_MAX], nodes = find_cheapest(v);
     int64_t sum = 0;
@@ -435,15 +429,15 @@ static int64_t ask_and_charge(struct victims *v, int part, int32_t domain) {
     for (int32_t n = 0; n < nodes; n++)
         for (int32_t i = all->node_tasks[v->cheapest[n]]; i < all->node_tasks[v->cheapest[n] + 1]; i++)
             if (v->asked[i])
-                charge_anew(v, all->tasks[i].runner, part, domain);
+                charge_anew(v, all->tasks[i].runner, part);
     return sum;
 }
 
 /* ---- the cheapest of all ---- */
 
-static bool try_taking(struct victims *v, const struct split *split, int32_t domain, int64_t *least) {
+static bool try_taking(struct victims *v, const struct split *split, int64_t *least) {
     struct victims_mark mark = victims_mark(v);
-    bool taken = take_nodes(v, split, domain);
+    bool taken = take_nodes(v, split);
     int64_t price = 0;
     for (int32_t i = mark.count; i < v->count; i++)
         price += price_of(v, victims_at(v, i));
@@ -458,18 +452,18 @@ static bool try_taking(struct victims *v, const struct split *split, int32_t dom
 
 /* Charges for which the cheapest nodes cost the most come near to telling the cheapest victims (a Lagrangian dual, as Beasley 1990 has it
  * for coverings). The first rounds do most; and as an outcome is not always better than the one before, each few rounds one is tried. */
-static void try_charges(struct victims *v, const struct split *split, int32_t domain, int64_t *least) {
+static void try_charges(struct victims *v, const struct split *split, int64_t *least) {
     charge_by_gpus(v);
-    count_costs(v, CHARGED, domain, false);
+    count_costs(v, CHARGED, false);
     int64_t bound = 0;
     for (int trial = 0; trial < TRIALS; trial++) {
         for (int round = trial * ROUNDS; round < (trial + 1) * ROUNDS; round++) {
-            int64_t cost = ask_and_charge(v, 2 + round / 8, domain);
+            int64_t cost = ask_and_charge(v, 2 + round / 8);
             bound = cost > bound ? cost : bound;
             if (*least - bound <= *least / NEAR)
                 return;
         }
-        try_taking(v, split, domain, least);
+        try_taking(v, split, least);
     }
 }
 
@@ -491,11 +485,13 @@ static bool find_spanned(struct victims *v) {
     return any;
 }
 
-/* False: with all gone who may leave, by counts alone there would be too few. */
-static bool find_nodes(struct victims *v, const struct split *split) {
-    int32_t most_served = 0;
-    if (!split->groups)
-        return false;
+/* ---- where ---- */
+
+static int gpus_in_reach(const struct victims *v, int32_t node) {
+    return __builtin_popcount(room_free_gpus(&v->p->room, node) | v->within_reach[node]);
+}
+
+static void find_reach(struct victims *v) {
     memset(v->within_reach, 0, (size_t)v->p->c->node_count * sizeof *v->within_reach);
     for (int32_t i = 0; i < v->leaver_count; i++) {
         const struct placement *p = &runner_at(v, v->leavers[i])->job->placement;
@@ -503,34 +499,61 @@ static bool find_nodes(struct victims *v, const struct split *split) {
             if (p->tasks[k].state != TASK_ENDED)
                 v->within_reach[p->tasks[k].node] |= gpus_left_by(v, &p->tasks[k]);
     }
-    v->node_count = 0;
-    for (int32_t n = 0; n < v->p->c->node_count; n++) {
-        int gpus = __builtin_popcount(room_free_gpus(&v->p->room, n) | v->within_reach[n]);
-        most_served += gpus >= split->need[0].gpus;
-        if (gpus >= split->need[split->groups - 1].gpus)
-            v->nodes[v->node_count++] = n;
-    }
-    return v->node_count >= split->nodes && most_served >= split->need[0].count;
 }
 
-/* Where the job has to lie within one rack or pod, in the cheapest. */
+/* The rack, or the pod, where the gang has to lie within one of those. */
+static int32_t domain_of(const struct victims *v, enum topology_level level, int32_t node) {
+    const struct cluster *c = v->p->c;
+    int32_t rack = c->nodes[node].rack;
+    return level == LEVEL_RACK ? rack : level == LEVEL_POD ? c->racks[rack].pod : 0;
+}
+
+/* Counts the nodes of each domain, then puts them where their domain's begin. */
+static void find_nodes(struct victims *v, const struct split *split, enum topology_level level, int32_t domains) {
+    int32_t nodes = v->p->c->node_count, sum = 0, least = split->need[split->groups - 1].gpus;
+    find_reach(v);
+    memset(v->domain_at, 0, ((size_t)domains + 2) * sizeof *v->domain_at);
+    for (int32_t n = 0; n < nodes; n++)
+        if (gpus_in_reach(v, n) >= least)
+            v->domain_at[domain_of(v, level, n) + 2]++;
+    for (int32_t d = 2; d < domains + 2; d++)
+        sum = v->domain_at[d] += sum;
+    for (int32_t n = 0; n < nodes; n++)
+        if (gpus_in_reach(v, n) >= least)
+            v->in_play[v->domain_at[domain_of(v, level, n) + 1]++] = n;
+}
+
+/* By counts alone: could the gang have its nodes there? */
+static bool look_at_domain(struct victims *v, const struct split *split, int32_t domain) {
+    int32_t first = 0;
+    v->nodes = v->in_play + v->domain_at[domain];
+    v->node_count = v->domain_at[domain + 1] - v->domain_at[domain];
+    for (int32_t i = 0; i < v->node_count && v->node_count >= split->nodes && first < split->need[0].count; i++)
+        first += gpus_in_reach(v, v->nodes[i]) >= split->need[0].gpus;
+    return v->node_count >= split->nodes && first >= split->need[0].count;
+}
+
+/* Where the gang has to lie within one rack or pod, in the cheapest. */
 bool victims_take_cheapest(struct victims *v, const struct split *split) {
-    enum topology_level level = v->demand->topology;
-    bool one_domain = (level == LEVEL_RACK || level == LEVEL_POD) && split->nodes > 1;
-    int32_t domains = !one_domain ? 0 : level == LEVEL_POD ? v->p->c->pod_count : v->p->c->rack_count;
+    const struct cluster *c = v->p->c;
+    enum topology_level level = split->nodes > 1 ? v->demand->topology : LEVEL_ANY;
+    int32_t domains = level == LEVEL_RACK ? c->rack_count : level == LEVEL_POD ? c->pod_count : 1;
     int64_t least = NO_COST;
-    if (!find_nodes(v, split))
+    if (!split->groups)
         return false;
     bool spans = split->nodes > 1 && find_spanned(v);   /* on one node each price is paid in whole */
     v->need = need_of_most(split);
     v->first_count = v->count;
-    for (int32_t domain = one_domain ? 0 : -1; domain < domains; domain++) {
-        count_costs(v, WHOLE, domain, true);
-        if (!try_taking(v, split, domain, &least) || !spans)
+    find_nodes(v, split, level, domains);
+    for (int32_t domain = 0; domain < domains; domain++) {
+        if (!look_at_domain(v, split, domain))
             continue;
-        count_costs(v, BY_NODES, domain, false);
-        try_taking(v, split, domain, &least);
-        try_charges(v, split, domain, &least);
+        count_costs(v, WHOLE, true);
+        if (!try_taking(v, split, &least) || !spans)
+            continue;
+        count_costs(v, BY_NODES, false);
+        try_taking(v, split, &least);
+        try_charges(v, split, &least);
     }
     for (int32_t i = 0; i < v->best_count && least != NO_COST; i++)
         victims_take(v, v->best[i]);

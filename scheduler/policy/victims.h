@@ -31,7 +31,9 @@ struct victims {
     enum leaving *leaving;         /* by runner: how it would */
     int32_t *leavers, leaver_count;   /* those who may, in the order of runners */
     uint32_t *within_reach;        /* by node: GPUs that they would leave to the gang */
-    int32_t *nodes, node_count;    /* where the gang could be served if all of them left, in order: only those are looked at */
+    int32_t *in_play, *domain_at;  /* nodes where it could be served if all of them left, domain by domain, in order; where each begins */
+    const int32_t *nodes;          /* those of the domain that is looked at */
+    int32_t node_count;
     bool *taken;                   /* by runner */
     int32_t *items, count;         /* the runners taken */
     struct priced *priced;         /* the same, to be sorted */
