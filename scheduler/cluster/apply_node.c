@@ -186,7 +186,7 @@ int apply_node_up(struct cluster *c, const struct event *e, int64_t now_ms, stru
     if (reshaped)
         touch_jobs(c, node);
     recover_unknown(c, node, now_ms);
-    index_gain(c);
+    index_gain_nodes(c);
     return 0;
 }
 
@@ -205,7 +205,7 @@ int apply_node_lost(struct cluster *c, const struct event *e, int64_t now_ms, st
         if (t && t->state != TASK_ENDED && j->on_lost_wait && (j->state == JOB_STARTING || j->state == JOB_RUNNING))
             job_move(c, j, JOB_UNKNOWN, now_ms);
     }
-    index_gain(c);   /* not more room, but other reasons and void reservations */
+    index_gain_nodes(c);   /* not more room, but other reasons and void reservations */
     return 0;
 }
 
@@ -233,7 +233,7 @@ int apply_node_drained(struct cluster *c, const struct event *e, int64_t now_ms,
     c->nodes[node].drained = true;
     text_copy(c->nodes[node].drain_reason, sizeof c->nodes[node].drain_reason, text_or_empty(e->text));
     c->nodes[node].changed_turn = c->turn;
-    index_gain(c);
+    index_gain_nodes(c);
     return 0;
 }
 
@@ -246,6 +246,6 @@ int apply_node_resumed(struct cluster *c, const struct event *e, int64_t now_ms,
     c->nodes[node].drained = false;
     c->nodes[node].drain_reason[0] = '\0';
     c->nodes[node].changed_turn = c->turn;
-    index_gain(c);
+    index_gain_nodes(c);
     return 0;
 }

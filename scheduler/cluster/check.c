@@ -240,7 +240,7 @@ static int check_index(const struct cluster *c, const struct sums *s, struct err
             }
         const struct wait_brief *b = &c->index.briefs[i];
         s->queue_classes[b->queue] += jobs > 0;
-        if (jobs != b->jobs || placed != b->placed || (k->first_job && k->first_job != k->lines[0].first))
+        if (jobs != b->jobs || placed != b->placed || (c->index.heads[i].job && c->index.heads[i].job != k->lines[0].first))
             return BREACH("a class of waiting jobs has %d, %d of them placed, and counts %d and %d", jobs, placed, b->jobs, b->placed);
         if (gpus != b->gpus)
             return BREACH("a class of waiting jobs asks for %lld GPUs, and counts %lld", (long long)gpus, (long long)b->gpus);

@@ -291,11 +291,15 @@ struct wait_brief {
 };
 
 /* What is remembered of a class from one turn to the next: a byte, as a gain changes it of all. */
+/* Where one user's jobs are all of a class: the place of the first, and his account; else 0. */
+struct wait_head { int64_t job; int32_t account; };
+
 struct wait_mark {
     bool untried : 1;           /* although the others have been: they wait for the next gain */
     bool is_new : 1;            /* nobody has looked at it yet */
     bool is_placed : 1;         /* for each of its jobs a place is kept, and not only ahead; */
     bool some_placed : 1;       /* or for some */
+    bool never_fits : 1;        /* not even on the nodes that are up if they were empty; until a node changes */
 };
 
 /* The classes of a queue, those of the highest priority first; of equals, by their numbers. In a queue that goes by the order of submission
@@ -314,8 +318,6 @@ struct wait_class {
     int32_t line_count, line_capacity;
     int32_t *accounts;          /* of the lines, sorted: apart, as a turn looks for the user who has used least */
     struct wait_line *lines;    /* none is empty */
-    int64_t first_job;          /* where one user's jobs are all of it: the place of the first, and his account; else 0 */
-    int32_t first_account;
     struct wait_reason reason;  /* of the last trial */
     union {
         struct demand_slot slot;
@@ -346,8 +348,9 @@ struct cluster_index {
     struct job_list ended;      /* final, not forgotten */
     struct wait_class *classes;
     struct wait_brief *briefs;  /* by class */
-    struct wait_mark *marks;    /* by class */
-    int32_t class_count, class_capacity, brief_capacity, mark_capacity;
+    struct wait_mark *marks;    /* by class; likewise */
+    struct wait_head *heads;
+    int32_t class_count, class_capacity, brief_capacity, mark_capacity, head_capacity;
     struct ranking *rankings;   /* by queue; those behind the last have no classes */
     int32_t ranking_count;
     struct demand_table class_table;
@@ -357,6 +360,7 @@ struct cluster_index {
     int32_t *account_slots, account_slot_count;   /* open addressing by (queue, uid): indexes into cluster.accounts; -1 */
     uint64_t gain;              /* counts the changes that may let a waiting job start: something freed, raised or come back */
     uint64_t decided_gain;      /* its value when the policy last went through all classes */
+    bool nodes_changed;         /* since the policy last looked: what fits on none of them is to be found out again */
     bool fresh;                 /* a class was filled that has not been tried at this gain */
     bool priced;                /* somebody is owed GPUs and no plan was found: what changes the price of a running job may make one */
     bool broken;                /* a dependency broke */

@@ -190,18 +190,21 @@ static struct slots class_slots(const struct cluster_index *x) {
     return (struct slots){x->classes ? &x->classes->slot : NULL, sizeof *x->classes};
 }
 
+/* For one more than `count`. */
+static void *grown(void *items, int32_t *capacity, int32_t count, size_t size) {
+    size_t room = (size_t)*capacity;
+    items = xgrow(items, &room, (size_t)count + 1, size);
+    *capacity = (int32_t)room;
+    return items;
+}
+
 static int32_t class_new(struct cluster_index *x, const struct demand *d) {
     int32_t at = table_pop_free(&x->class_table, class_slots(x));
     if (at < 0) {
-        size_t capacity = (size_t)x->class_capacity;
-        x->classes = xgrow(x->classes, &capacity, (size_t)x->class_count + 1, sizeof *x->classes);
-        x->class_capacity = (int32_t)capacity;
-        capacity = (size_t)x->brief_capacity;
-        x->briefs = xgrow(x->briefs, &capacity, (size_t)x->class_count + 1, sizeof *x->briefs);
-        x->brief_capacity = (int32_t)capacity;
-        capacity = (size_t)x->mark_capacity;
-        x->marks = xgrow(x->marks, &capacity, (size_t)x->class_count + 1, sizeof *x->marks);
-        x->mark_capacity = (int32_t)capacity;
+        x->classes = grown(x->classes, &x->class_capacity, x->class_count, sizeof *x->classes);
+        x->briefs = grown(x->briefs, &x->brief_capacity, x->class_count, sizeof *x->briefs);
+        x->marks = grown(x->marks, &x->mark_capacity, x->class_count, sizeof *x->marks);
+        x->heads = grown(x->heads, &x->head_capacity, x->class_count, sizeof *x->heads);
         at = x->class_count++;
         x->classes[at] = (struct wait_class){.line_count = 0};
     }
@@ -264,8 +267,7 @@ static void class_count_job(struct cluster_index *x, int32_t at, const struct jo
     x->marks[at].is_placed = b->placed == b->jobs;
     x->marks[at].some_placed = b->placed > 0;
     b->gpus += j->is_placed ? 0 : sign * j->gpus_asked;
-    k->first_job = k->line_count == 1 ? k->lines[0].first : 0;
-    k->first_account = k->line_count == 1 ? k->accounts[0] : 0;
+    x->heads[at] = k->line_count == 1 ? (struct wait_head){k->lines[0].first, k->accounts[0]} : (struct wait_head){0};
 }
 
 static void class_enter(struct cluster *c, struct job *j) {
@@ -486,6 +488,11 @@ void index_promote(struct cluster *c, int64_t now_ms) {
 
 void index_gain(struct cluster *c) { c->index.gain++; }
 
+void index_gain_nodes(struct cluster *c) {
+    c->index.nodes_changed = true;
+    index_gain(c);
+}
+
 void index_price(struct cluster *c) {
     if (c->index.priced)
         index_gain(c);
@@ -578,6 +585,7 @@ void index_release(struct cluster_index *x) {
     free(x->classes);
     free(x->briefs);
     free(x->marks);
+    free(x->heads);
     for (int32_t q = 0; q < x->ranking_count; q++)
         free(x->rankings[q].items);
     free(x->rankings);

@@ -21,6 +21,7 @@ void index_update(struct cluster *c, struct job *j, int64_t now_ms);
 void index_hand_over(struct cluster *c, struct job *array, struct job *element, int64_t now_ms);
 void index_promote(struct cluster *c, int64_t now_ms);   /* jobs whose cool-down is over become ready */
 void index_gain(struct cluster *c);
+void index_gain_nodes(struct cluster *c);   /* a node came, went, or has changed */
 void index_price(struct cluster *c);                     /* stopping some job costs more or less than before */
 void index_due(struct cluster *c, int64_t at_ms);
 void index_count_job(struct cluster *c, const struct job *j, int sign);   /* among its user's, before and after its state changes */

@@ -326,10 +326,9 @@ static int32_t find_first(struct pass *p, const struct leaver_list *l, const str
     size_t mark = room_mark(&p->room);
     int32_t few = -1, enough = l->count + 1;
     while (few + 1 < enough && few < l->count) {
-        int32_t twice = few < 0 ? 0 : 2 * few + 1, most = l->count, gone = few < 0 ? 0 : few;
-        int32_t next = enough <= most ? few + (enough - few) / 2 : twice < most ? twice : most;
+        int32_t twice = 2 * (few + 1), next = enough <= l->count ? few + (enough - few) / 2 : twice < l->count ? twice : l->count;
         size_t before = room_mark(&p->room);
-        let_leave(p, l, gone, next);
+        let_leave(p, l, few < 0 ? 0 : few, next);
         if (fits(p, j, d, where)) {
             enough = next;
             room_rollback(&p->room, before);

@@ -260,10 +260,14 @@ static void add_candidate(struct pass *p, struct candidates *to, int32_t class, 
     to->items[to->count++] = (struct candidate){class, standing_of(&p->standings, &p->c->index.classes[class].demand).band, since_ms};
 }
 
+/* Of those of a queue, a level and a kind that may use any node: so many GPUs might be had by a plan, and so many not. 0: not known. */
+struct hope { int32_t some, none; };
+
 struct looking {
     enum look *looks;       /* by class */
     bool *tried;            /* by class: it was untried until now */
     struct shape_look { bool may_fit; int32_t gpus; } *shapes;   /* by the counts; at its least */
+    struct hope (*hopes)[JOB_LEVELS][2];   /* by queue, by level, by whether they can be stopped */
     bool all;               /* something was gained: those that have been tried are to be tried again */
     struct candidates searches, ahead;
 };
@@ -279,10 +283,22 @@ static int64_t left_by_limits(const struct pass *p, int32_t queue) {
     return least > 0 ? least : 0;
 }
 
+/* Less is had more easily. */
+static bool may_be_planned(struct pass *p, struct looking *at, const struct demand *d) {
+    struct hope *h = &at->hopes[d->queue][d->level][d->preemptible];
+    if (d->filter != ALL_NODES)
+        return preempt_may(p, d);
+    if (d->gpus_min <= h->some || (h->none && d->gpus_min >= h->none))
+        return d->gpus_min <= h->some;
+    bool may = preempt_may(p, d);
+    *(may ? &h->some : &h->none) = d->gpus_min;
+    return may;
+}
+
 /* Could it have a place by a plan, or ahead? */
 static void look_further(struct pass *p, struct looking *at, int32_t class) {
     const struct wait_brief *b = &p->c->index.briefs[class];
-    if (p->c->index.search_nodes > 0 && is_search_due(p, b) && preempt_may(p, &p->c->index.classes[class].demand))
+    if (p->c->index.search_nodes > 0 && is_search_due(p, b) && may_be_planned(p, at, &p->c->index.classes[class].demand))
         add_candidate(p, &at->searches, class, b->searched_ms);
     if (!at->looks[class] && b->is_gang && ahead_may_keep(p))
         add_candidate(p, &at->ahead, class, b->ahead_ms);
@@ -305,6 +321,8 @@ static void look_at_queue(struct pass *p, struct looking *at, int32_t queue) {
     for (int32_t i = 0; i < r->count; i++) {
         struct wait_mark *m = &p->c->index.marks[r->items[i].class];
         m->untried |= at->all;
+        if (m->never_fits && !m->is_new)
+            m->untried = false;
         if (!m->untried || m->is_placed)   /* those that have a place stay untried: one that joins them will not have been */
             continue;
         m->untried = false;
@@ -322,6 +340,7 @@ static const enum look *look_at_classes(struct pass *p) {
     struct looking at = {.looks = arena_array(p->arena, count, sizeof *at.looks),
                          .tried = arena_array(p->arena, count, sizeof *at.tried),
                          .shapes = arena_array(p->arena, (size_t)x->wait_shape_count, sizeof *at.shapes),
+                         .hopes = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *at.hopes),
                          .all = x->gain != x->decided_gain,
                          .searches.items = arena_raw(p->arena, count, sizeof *at.searches.items),
                          .ahead.items = arena_raw(p->arena, count, sizeof *at.ahead.items)};
@@ -343,6 +362,17 @@ static const enum look *look_at_classes(struct pass *p) {
 static bool is_unfit(const struct pass *p, const struct demand *d) {
     return !ahead_keeper(p) && !type_barred(&p->room, d) &&
            (d->gpus == d->gpus_min || share_admits(&p->room, d->queue, d->gpus, d->preemptible));
+}
+
+/* Whether one that is elastic fits with more, the reason doesn't say. */
+static bool is_never(const struct demand *d, const struct wait_reason *why) {
+    return d->gpus == d->gpus_min && (why->code == WAIT_NEVER_FITS || why->code == WAIT_NODE_HEALTH);
+}
+
+static void forget_what_never_fits(struct cluster *c) {
+    for (int32_t i = 0; i < c->index.class_count && c->index.nodes_changed; i++)
+        c->index.marks[i].never_fits = false;
+    c->index.nodes_changed = false;
 }
 
 static void start_waiting(struct pass *p) {
@@ -386,6 +416,7 @@ static void start_waiting(struct pass *p) {
             b->ahead_ms = p->now_ms;
         }
         k->reason = why;
+        p->c->index.marks[j->wait_class].never_fits = hopeless && is_never(&k->demand, &why);
         give_up(p, j->wait_class, !hopeless && standing.band != BAND_BORROWED, later);
         order_drop(&o, l);
     }
@@ -435,6 +466,7 @@ void policy_decide(struct cluster *c, int64_t now_ms, struct arena *arena, struc
     c->index.passes++;
     if (now_ms >= c->index.look_ms)
         index_gain(c);
+    forget_what_never_fits(c);
     fail_broken(&p);
     end_overdue(&p);
     if (c->index.gain == c->index.decided_gain && !c->index.fresh)

@@ -82,13 +82,13 @@ static void set_key(const struct order *o, const struct line *l, struct line_ent
 /* Its first job; false: there is none without a place. */
 static bool entry_open(const struct order *o, const struct line *l, const struct ranked_class *of, struct line_entry *e) {
     *e = (struct line_entry){.of = of};
-    const struct wait_class *k = class_of(o, e);
+    const struct wait_head *head = &o->p->c->index.heads[of->class];
     bool some_placed = o->p->c->index.marks[of->class].some_placed;
-    if (k->first_job && !some_placed) {
-        fill_key(o, l, of, k->first_job, k->first_account, e->key);
+    if (head->job && !some_placed) {
+        fill_key(o, l, of, head->job, head->account, e->key);
         return true;
     }
-    e->line = next_user(o, k, -1);
+    e->line = next_user(o, class_of(o, e), -1);
     if (some_placed && !settle(o, e))
         return false;
     set_key(o, l, e, some_placed ? job_place(job_of(o, e)) : wait_line_of(o, e)->first);
@@ -225,12 +225,15 @@ static void reserve_entries(struct order *o, struct line *l, int32_t count) {
     l->capacity = count;
 }
 
-/* What entry_open looks at of each is two cache misses away: those of all of them together, instead of one by one. */
+/* What entry_open looks at of those of several users is two cache misses away: those of all of them together, instead of one by one. */
 static void ask_for(const struct order *o, const struct line_entry *entries, int32_t count) {
+    const struct wait_head *heads = o->p->c->index.heads;
     for (int32_t i = 0; i < count; i++)
-        __builtin_prefetch(class_of(o, &entries[i]));
+        if (!heads[entries[i].of->class].job)
+            __builtin_prefetch(class_of(o, &entries[i]));
     for (int32_t i = 0; i < count; i++)
-        __builtin_prefetch(class_of(o, &entries[i])->accounts);
+        if (!heads[entries[i].of->class].job)
+            __builtin_prefetch(class_of(o, &entries[i])->accounts);
 }
 
 /* Puts those of the highest priority in order, of all that are left. Most never are: others get what there is. */

@@ -11,7 +11,7 @@
 #include "scheduler/policy/plan.h"
 
 /* What a class is looked at for: to start one of its jobs, and let it go where its shape fits nowhere; or whatever can be done for it. */
-enum look { LOOK_NOT, LOOK_TO_START, LOOK_CLOSELY };
+enum __attribute__((packed)) look { LOOK_NOT, LOOK_TO_START, LOOK_CLOSELY };   /* a turn goes through those of all classes */
 
 /* A class with its job that is next: the one at `next` of the wait_line `line`. In a queue the least key comes first. */
 struct line_entry { uint64_t key[3]; const struct ranked_class *of; int32_t line, next; };

@@ -50,9 +50,9 @@ static bool is_owed(const struct search *s) { return band_is_guaranteed(s->taker
 
 /* ---- who may be made to leave ---- */
 
+/* It runs, on a part of one node. */
 static bool is_movable(const struct search *s, const struct runner *k) {
-    return k->preemptible && k->fresh && !k->going && k->job->state == JOB_RUNNING && k->job->placement.task_count == 1 &&
-           k->gpus > 0 && k->gpus < s->p->shares.of[0].node_size;
+    return k->fresh && k->ran_ms >= 0 && k->nodes == 1 && k->gpus > 0 && k->gpus < s->p->shares.of[0].node_size;
 }
 
 /* A queue that asks for no more than is guaranteed to it notices nothing of others. */
@@ -102,7 +102,7 @@ static void find_rights(struct search *s) {
     s->asked = arena_raw(s->p->arena, (size_t)all->count, sizeof *s->asked);
     for (int32_t i = 0; i < all->count; i++) {
         const struct runner *k = &all->runners[i];
-        if (!(k->types & ~s->useless))
+        if (!k->preemptible || k->going || !(k->types & ~s->useless))
             continue;
         enum right right = right_over(&s->taker, k);
         s->rights[i] = (uint8_t)right;
@@ -459,13 +459,24 @@ static int64_t useful(const struct pass *p, int32_t queue, enum band band, int64
     return most <= 0 || queue_closed_by(p->c, queue) >= 0 ? 0 : least_of(asked, most);
 }
 
-/* The GPUs that all together wait for who stand no worse than the gang. */
-static int64_t crowd_of(const struct pass *p, const struct demand *d, struct standing standing) {
+/* What they wait for, by queue. For a gang that may use any node, once a pass. */
+static const int64_t *crowd_by_queue(struct pass *p, const struct demand *d, int32_t level) {
     const struct cluster_index *x = &p->c->index;
-    int64_t *asked = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *asked), crowd = 0;
+    if (p->crowds[level] && d->filter == ALL_NODES)
+        return p->crowds[level];
+    int64_t *asked = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *asked);
     for (int32_t i = 0; i < x->class_count; i++)
-        if (is_of_crowd(p, &x->briefs[i], d, standing.level))
+        if (is_of_crowd(p, &x->briefs[i], d, level))
             asked[x->briefs[i].queue] += x->briefs[i].gpus;
+    if (d->filter == ALL_NODES)
+        p->crowds[level] = asked;
+    return asked;
+}
+
+/* The GPUs that all together wait for who stand no worse than the gang. */
+static int64_t crowd_of(struct pass *p, const struct demand *d, struct standing standing) {
+    const int64_t *asked = crowd_by_queue(p, d, standing.level);
+    int64_t crowd = 0;
     for (int32_t q = 0; q < p->c->queue_count; q++)
         crowd += useful(p, q, standing.band, asked[q]);
     return crowd;

@@ -21,6 +21,20 @@ static bool fits_in(struct reason_probe *probe, const struct room *room, const s
     return place_gang(&probe->room, d, &unused);
 }
 
+static struct reason_room *room_in_view(struct reason_room *r, const struct room *from, int view) {
+    if (r->room.nodes)
+        return r;
+    room_vary(&r->room, from, view);
+    room_bound(&r->room, &r->bounds);
+    r->counts = *room_index(&r->room);
+    return r;
+}
+
+static bool fits_in_view(struct reason_room *r, const struct demand *d) {
+    struct placement unused;
+    return place_may_fit(&r->counts, &r->bounds, d) && place_gang(&r->room, d, &unused);
+}
+
 /* A node that the gang may use. */
 static bool serves(const struct room *r, const struct demand *d, int32_t node) {
     return r->nodes[node].usable && node_filter_passes(r->c, d->filter, node);
@@ -130,26 +144,24 @@ static bool guaranteed_by_type(struct reason_probe *probe, struct room *room, co
     return true;
 }
 
+enum { WHEN_EMPTY = ROOM_EMPTY | ROOM_WITHOUT_KEEPING };
+
 bool reason_of_no_place(struct reason_probe *probe, struct pass *p, const struct demand *asked, struct wait_reason *why) {
-    const struct cluster *c = p->c;
     struct room *room = &p->room;
     struct demand least = place_sized(asked, asked->gpus_min), anywhere = least, *d = &least;
     *why = (struct wait_reason){.code = WAIT_NO_FIT, .queue = -1, .asked = d->gpus, .available = free_gpus(room, d)};
     count_nodes(room, d, why);
     if (!d->gpus && d->ranks)
         ask_for_cpus(room, d, why);
-    if (probe->budget-- <= 0)
+    struct reason_room *empty = room_in_view(&probe->empty, room, WHEN_EMPTY);
+    if (place_may_fit(&empty->counts, &empty->bounds, d) && probe->budget-- <= 0)
         return false;
-    if (!probe->open) {
-        room_open(&probe->room, c, room->arena);
-        probe->open = true;
-    }
     anywhere.topology = LEVEL_ANY;
-    if (!fits_in(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING)) {
-        if (limited_by_type(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING, why) ||
-            guaranteed_by_type(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING, why))
+    if (!fits_in_view(empty, d)) {
+        if (limited_by_type(probe, room, d, WHEN_EMPTY, why) || guaranteed_by_type(probe, room, d, WHEN_EMPTY, why))
             return true;
-        why->code = fits_in(probe, room, d, ROOM_EMPTY | ROOM_WITHOUT_KEEPING | ROOM_ALL_HEALTHY) ? WAIT_NODE_HEALTH : WAIT_NEVER_FITS;
+        struct reason_room *healthy = room_in_view(&probe->empty_and_healthy, room, WHEN_EMPTY | ROOM_ALL_HEALTHY);
+        why->code = fits_in_view(healthy, d) ? WAIT_NODE_HEALTH : WAIT_NEVER_FITS;
         return true;
     }
     if (limited_by_type(probe, room, d, ROOM_NOW, why) || guaranteed_by_type(probe, room, d, ROOM_NOW, why))

@@ -4,10 +4,17 @@
 
 #include "scheduler/policy/plan.h"
 
-struct reason_probe { int budget; struct room room; bool open; };   /* the first so many learn what exactly is in their way */
+/* A room in another view, as it stays for the whole pass. */
+struct reason_room { struct room room; struct room_index counts; struct room_bounds bounds; };
+
+struct reason_probe {
+    int budget;   /* the first so many learn what exactly is in their way */
+    struct room room;
+    struct reason_room empty, empty_and_healthy;
+};
 
 /* Tries the gang on rooms that differ from the pass's in one thing each (topology, cpus, kept GPUs, health): the first that helps is the
- * reason. True: it would not fit on the nodes that are up if they were empty. */
+ * reason. True: it would not fit on the nodes that are up if they were empty; that by counts alone it can't is found out beyond any budget. */
 bool reason_of_no_place(struct reason_probe *probe, struct pass *p, const struct demand *d, struct wait_reason *why);
 
 /* Fills in the largest of those that are in the way, where the reason is of a kind that has some. */

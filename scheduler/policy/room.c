@@ -22,7 +22,7 @@ static void count_fixed(struct room *r) {
 
 void room_open(struct room *r, const struct cluster *c, struct arena *arena) {
     *r = (struct room){.c = c, .arena = arena};
-    r->nodes = arena_array(arena, (size_t)c->node_count, sizeof *r->nodes);
+    r->nodes = arena_raw(arena, (size_t)c->node_count, sizeof *r->nodes);
     r->queue_held = arena_array(arena, (size_t)c->queue_count, sizeof *r->queue_held);
     r->queue_used = arena_array(arena, (size_t)c->queue_count, sizeof *r->queue_used);
     for (int32_t i = 0; i < c->node_count; i++) {
@@ -56,7 +56,9 @@ void room_open(struct room *r, const struct cluster *c, struct arena *arena) {
 }
 
 void room_vary(struct room *r, const struct room *from, int view) {
-    const struct cluster *c = r->c;
+    const struct cluster *c = from->c;
+    if (!r->nodes)
+        *r = (struct room){.c = c, .arena = from->arena, .nodes = arena_raw(from->arena, (size_t)c->node_count, sizeof *r->nodes)};
     r->journal_count = 0;
     r->indexed = false;
     r->type_used = view & ROOM_EMPTY ? NULL : from->type_used;
@@ -85,7 +87,7 @@ void room_vary(struct room *r, const struct room *from, int view) {
 
 void *room_scratch(struct room *r, size_t size) {
     if (size > r->scratch_size) {
-        r->scratch = arena_alloc(r->arena, size);
+        r->scratch = arena_raw(r->arena, 1, size);
         r->scratch_size = size;
     }
     return r->scratch;

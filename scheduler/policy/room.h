@@ -73,7 +73,8 @@ enum room_view {
 };
 
 void room_open(struct room *r, const struct cluster *c, struct arena *arena);   /* ROOM_NOW */
-void room_vary(struct room *r, const struct room *from, int view);   /* r, opened before, as `from` would be in another view */
+/* As `from` would be in another view. r is zeroed at first: then it has nodes, but no queues, and serves to find places; or opened before. */
+void room_vary(struct room *r, const struct room *from, int view);
 
 void *room_scratch(struct room *r, size_t size);   /* not zeroed; valid until the next call */
 

@@ -91,8 +91,7 @@ static void grow(struct pass *p, struct runner *k) {
               "of %d",
               (long long)idle, job_name(p->c, k->job->id).text, k->job->gpus_min, k->job->gpus, placement_gpus(&where), k->gpus);
     plan_reserve(p, k->job, &where, KEPT_AS_SEAT, p->now_ms);
-    k->going = true;
-    standings_update(&p->standings, k->queue);
+    standings_stop(&p->standings, (int32_t)(k - p->standings.runners));
 }
 
 void scale_grow(struct pass *p) {

@@ -331,6 +331,23 @@ static void cpu_jobs_need_no_gpus(void **state) {
     assert_int_equal(why(w, c, "waits for 220 cpus"), WAIT_NO_FIT);
 }
 
+static void what_fits_on_no_node_is_left_alone_until_one_changes(void **state) {
+    struct world *w = *state;
+    int64_t small = running(w, (struct ask){.gpus = 1});
+    world_on_node(w, EVENT_NODE_DRAINED, "node3");
+    int64_t large = world_submit(w, (struct ask){.gpus = 16});
+    world_decide(w);
+    const struct wait_mark *mark = &w->c.index.marks[cluster_job(&w->c, large)->wait_class];
+    assert_int_equal(why(w, large, "node3 (drained)"), WAIT_NODE_HEALTH);
+    assert_true(mark->never_fits);
+    end_all_tasks(w, small, EXIT_CODE);
+    world_decide(w);
+    assert_true(mark->never_fits && !mark->untried);
+    world_on_node(w, EVENT_NODE_RESUMED, "node3");
+    world_decide(w);
+    assert_state(w, large, STARTING);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -345,6 +362,7 @@ int main(void) {
         T(what_is_kept_ahead_is_not_for_who_can_not_be_stopped),
         T(topology_health_and_cpu_reasons),
         T(what_can_never_fit),
+        T(what_fits_on_no_node_is_left_alone_until_one_changes),
         T(reclaim_respects_the_tree),
         T(void_reservations_are_given_up),
         T(cpu_jobs_need_no_gpus),
