@@ -380,4 +380,9 @@ int standing_ways(const struct standings *s, const struct demand *d, uint32_t ba
     return count;
 }
 
+bool runner_is_movable(const struct standings *s, const struct runner *k) {
+    return k->preemptible && k->fresh && !k->going && k->job->state == JOB_RUNNING && k->job->placement.task_count == 1 &&
+           k->gpus > 0 && k->gpus < node_size(s, 0);
+}
+
 uint32_t runner_barred(const struct standings *s, const struct runner *k) { return all_but(s, k->type); }

@@ -206,9 +206,7 @@ static void brute_open(struct brute *b, struct world *w, int64_t id) {
     room_open(&b->p.room, &w->c, &w->arena);
     shares_open(&b->p.shares, &w->c, &w->arena);
     standings_open(&b->p.standings, &w->c, &b->p.shares, w->now_ms, &w->arena);
-    b->taker = (struct taker){.c = &w->c, .job = j, .demand = &b->d, .standing = standing_of(&b->p.standings, &b->d),
-                              .waited_ms = w->now_ms - j->queued_ms,
-                              .is_first = !b->p.standings.on[0][j->queue].in_use && share_guarantee(&w->c, j->queue) > 0};
+    b->taker = right_taker(&b->p.standings, j, &b->d, w->now_ms);
     b->split = place_split(&b->p.room, &b->d);
 }
 
