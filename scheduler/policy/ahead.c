@@ -249,6 +249,7 @@ void ahead_call_in(struct pass *p) {
         if (!called)
             continue;
         int64_t job = plan_reserve(p, j, a->where, KEPT_BY_PLAN, p->now_ms);
+        ahead_over(p, j->id);
         struct plan_account account = {"loan", placement_gpus(a->where), gpus_on_loan(p, called)};
         for (int32_t k = 0; k < p->standings.count; k++) {
             struct runner *loan = &p->standings.runners[k];

@@ -22,7 +22,7 @@ void ahead_bind(struct pass *p, const struct demand *d, struct standing standing
 /* The room as if nothing that is kept ahead were free, for whomever. As ahead_bind. */
 void ahead_close(struct pass *p);
 bool ahead_has(const struct pass *p, int64_t job);   /* is a place kept ahead for it? */
-/* It has started, there or elsewhere: nothing is kept for it any more. */
+/* It has started, or has its place by a plan: nothing is kept ahead for it any more. */
 void ahead_over(struct pass *p, int64_t job);
 bool ahead_is_over(const struct pass *p, const struct job *j);   /* an array never is: only its elements are */
 /* The job that keeps something from the one that the room is bound for; 0: none. */
