@@ -7,6 +7,7 @@
 #include "scheduler/policy/array_limit.h"
 #include "scheduler/policy/place.h"
 #include "scheduler/policy/preempt.h"
+#include "scheduler/policy/start.h"
 #include "scheduler/policy/user_limit.h"
 
 #define HOUR_MS INT64_C(3600000)
@@ -224,6 +225,17 @@ static const bool *call_in(struct pass *p, const struct ahead *a) {
     return can && any ? called : NULL;
 }
 
+/* On what is free for it, anywhere: then it needs nobody to leave, and starts in its turn. */
+static bool fits_now(struct pass *p, const struct ahead *a) {
+    const struct job *j = cluster_job(p->c, a->job);
+    struct demand d = job_demand(p->c, j);
+    struct placement unused;
+    ahead_bind(p, &d, a->standing, j);
+    bool fits = share_admits(&p->room, j->queue, d.gpus_min, j->preemptible) && start_find_place(p, &d, &unused);
+    ahead_bind(p, NULL, (struct standing){0}, NULL);
+    return fits;
+}
+
 static int64_t gpus_on_loan(const struct pass *p, const bool *called) {
     int64_t gpus = 0;
     for (int32_t i = 0; i < p->standings.count; i++)
@@ -246,7 +258,7 @@ void ahead_call_in(struct pass *p) {
         const struct ahead *a = &p->ahead[i];
         const struct job *j = cluster_job(p->c, a->job);
         const bool *called = is_closed(p, a) ? call_in(p, a) : NULL;
-        if (!called)
+        if (!called || fits_now(p, a))
             continue;
         int64_t job = plan_reserve(p, j, a->where, KEPT_BY_PLAN, p->now_ms);
         ahead_over(p, j->id);
