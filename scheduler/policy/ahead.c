@@ -7,6 +7,7 @@
 #include "scheduler/policy/array_limit.h"
 #include "scheduler/policy/place.h"
 #include "scheduler/policy/preempt.h"
+#include "scheduler/policy/start.h"
 #include "scheduler/policy/user_limit.h"
 
 #define HOUR_MS INT64_C(3600000)
@@ -95,11 +96,25 @@ static bool stands_better(const struct ahead *a, struct standing standing, int32
     return queue != a->queue && standing.band < a->standing.band;
 }
 
-static bool binds(const struct pass *p, const struct ahead *a, const struct demand *d, struct standing standing, int64_t job) {
-    if (a->over || a->job == job || stands_better(a, standing, d->queue))
+/* In the line of a queue: then nobody was passed over. Elements of an array are alike: one that starts passes no other over. */
+static bool comes_before(const struct cluster *c, const struct job *j, const struct job *other) {
+    if (j->array_id && j->array_id == (other->array_id ? other->array_id : other->id))
+        return true;
+    enum queue_policy policy = queue_policy(c, j->queue);
+    if (policy == QUEUE_POLICY_FIFO || policy == QUEUE_POLICY_STRICT || (policy == QUEUE_POLICY_PRIORITY && j->priority == other->priority))
+        return job_place(j) < job_place(other);
+    return j->priority > other->priority;
+}
+
+static bool is_before_in_line(const struct pass *p, const struct ahead *a, const struct job *j) {
+    return j->queue == a->queue && comes_before(p->c, j, cluster_job(p->c, a->job));
+}
+
+static bool binds(const struct pass *p, const struct ahead *a, const struct demand *d, struct standing standing, const struct job *j) {
+    if (a->over || a->job == j->id || stands_better(a, standing, d->queue))
         return false;
     if (a->is_due || d->preemptible)
-        return a->is_due;
+        return a->is_due && !is_before_in_line(p, a, j);
     return a->expected_ms == INT64_MAX || p->now_ms + (d->estimate_ms ? d->estimate_ms : p->default_ms[d->queue]) > a->expected_ms;
 }
 
@@ -113,11 +128,11 @@ static void block(struct pass *p, struct ahead *a, const struct placement *what)
     a->blocked = what;
 }
 
-void ahead_bind(struct pass *p, const struct demand *d, struct standing standing, int64_t job) {
+void ahead_bind(struct pass *p, const struct demand *d, struct standing standing, const struct job *j) {
     p->ahead_keeper = 0;
     for (int32_t i = 0; i < p->ahead_count; i++) {
         struct ahead *a = &p->ahead[i];
-        bool blocked = d && binds(p, a, d, standing, job);
+        bool blocked = d && binds(p, a, d, standing, j);
         if (blocked && !a->rest.tasks)
             a->rest = rest_of(p, a->where);
         block(p, a, blocked ? &a->rest : NULL);
@@ -144,6 +159,13 @@ void ahead_over(struct pass *p, int64_t job) {
         p->ahead[i].over |= p->ahead[i].job == job;
 }
 
+bool ahead_is_over(const struct pass *p, const struct job *j) {
+    for (int32_t i = 0; i < p->ahead_count && !j->array; i++)
+        if (p->ahead[i].job == j->id)
+            return p->ahead[i].over;
+    return false;
+}
+
 /* ---- calling in loans ---- */
 
 /* Its GPUs; or, without any itself, the cores and memory beside them. */
@@ -156,21 +178,10 @@ static bool holds_some_of(const struct job *j, const struct placement *where) {
     return false;
 }
 
-/* In the line of a queue: then nobody was passed over. Elements of an array are alike: one that starts passes no other over. */
-static bool comes_before(const struct cluster *c, const struct job *j, const struct job *other) {
-    if (j->array_id && j->array_id == (other->array_id ? other->array_id : other->id))
-        return true;
-    enum queue_policy policy = queue_policy(c, j->queue);
-    if (policy == QUEUE_POLICY_FIFO || policy == QUEUE_POLICY_STRICT || (policy == QUEUE_POLICY_PRIORITY && j->priority == other->priority))
-        return job_place(j) < job_place(other);
-    return j->priority > other->priority;
-}
-
 static bool is_on_loan(const struct pass *p, const struct ahead *a, const struct runner *k) {
     if (!k->preemptible || k->going || k->job->order_ms < a->closing_ms || stands_better(a, k->standing, k->job->queue))
         return false;
-    bool is_in_line = k->queue == a->queue && comes_before(p->c, k->job, cluster_job(p->c, a->job));
-    return !is_in_line && holds_some_of(k->job, a->where);
+    return !is_before_in_line(p, a, k->job) && holds_some_of(k->job, a->where);
 }
 
 /* Runners, in their order. */
@@ -234,6 +245,17 @@ static struct loans call_in(struct pass *p, const struct ahead *a) {
     return called;
 }
 
+/* On what is free for it, anywhere: then it needs nobody to leave, and starts in its turn. */
+static bool fits_now(struct pass *p, const struct ahead *a) {
+    const struct job *j = cluster_job(p->c, a->job);
+    struct demand d = job_demand(p->c, j);
+    struct placement unused;
+    ahead_bind(p, &d, a->standing, j);
+    bool fits = share_admits(&p->room, j->queue, d.gpus_min, j->preemptible) && start_find_place(p, &d, &unused);
+    ahead_bind(p, NULL, (struct standing){0}, NULL);
+    return fits;
+}
+
 static int64_t gpus_on_loan(const struct pass *p, const struct loans *called) {
     int64_t gpus = 0;
     for (int32_t i = 0; i < called->count; i++)
@@ -242,7 +264,7 @@ static int64_t gpus_on_loan(const struct pass *p, const struct loans *called) {
 }
 
 void ahead_note_due(struct pass *p) {
-    ahead_bind(p, NULL, (struct standing){0}, 0);
+    ahead_bind(p, NULL, (struct standing){0}, NULL);
     size_t mark = room_mark(&p->room);
     preempt_give_what_goes(p);
     for (int32_t i = 0; i < p->ahead_count; i++)
@@ -256,9 +278,10 @@ void ahead_call_in(struct pass *p) {
         const struct ahead *a = &p->ahead[i];
         const struct job *j = cluster_job(p->c, a->job);
         struct loans called = is_closed(p, a) ? call_in(p, a) : (struct loans){0};
-        if (!called.count)
+        if (!called.count || fits_now(p, a))
             continue;
         int64_t job = plan_reserve(p, j, a->where, KEPT_BY_PLAN, p->now_ms);
+        ahead_over(p, j->id);
         struct plan_account account = {"loan", placement_gpus(a->where), gpus_on_loan(p, &called)};
         for (int32_t k = 0; k < called.count; k++) {
             const struct runner *loan = &p->standings.runners[called.items[k]];

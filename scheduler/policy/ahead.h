@@ -18,12 +18,13 @@ enum { AHEAD_MAX = 8 };
 void ahead_open(struct pass *p);
 /* From now on, until the next call, the room is as a job of this demand and standing sees it. NULL: as if nothing were kept ahead. Not
  * between a mark and its rollback. */
-void ahead_bind(struct pass *p, const struct demand *d, struct standing standing, int64_t job);
+void ahead_bind(struct pass *p, const struct demand *d, struct standing standing, const struct job *j);
 /* The room as if nothing that is kept ahead were free, for whomever. As ahead_bind. */
 void ahead_close(struct pass *p);
 bool ahead_has(const struct pass *p, int64_t job);   /* is a place kept ahead for it? */
-/* It has started, there or elsewhere: nothing is kept for it any more. */
+/* It has started, or has its place by a plan: nothing is kept ahead for it any more. */
 void ahead_over(struct pass *p, int64_t job);
+bool ahead_is_over(const struct pass *p, const struct job *j);   /* an array never is: only its elements are */
 /* The job that keeps something from the one that the room is bound for; 0: none. */
 int64_t ahead_keeper(const struct pass *p);
 /* Will it keep less in the next decision? What this plan starts may hold some of the place, and bar the job from it, if it could start. */

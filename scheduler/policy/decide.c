@@ -171,6 +171,27 @@ static bool start_now(struct pass *p, const struct job *j, const struct demand *
     return true;
 }
 
+static bool may_start(const struct pass *p, const struct job *j) {
+    struct wait_reason why;
+    return j->listed == LISTED_READY && array_left(p, j) && !ahead_is_over(p, j) && !start_is_kept_out(p, j, &why);
+}
+
+/* What is kept ahead is kept from a gang's equals, too; and one of them that does not fit answers for all of its class. */
+static bool start_equal_ahead(struct pass *p, const struct job *j, const struct demand *d, struct standing standing) {
+    if (!ahead_keeper(p))
+        return false;
+    for (int32_t i = 0; i < p->ahead_count; i++) {
+        const struct job *equal = cluster_job(p->c, p->ahead[i].job);
+        if (equal->wait_class != j->wait_class || !may_start(p, equal))
+            continue;
+        ahead_bind(p, d, standing, equal);
+        if (start_now(p, equal, d))
+            return true;
+    }
+    ahead_bind(p, d, standing, j);
+    return false;
+}
+
 /* ---- 5 and 6. blocked ---- */
 
 /* A search for a plan looks at the nodes. On a large cluster so many in a time, and for a class that was searched for in vain not at once
@@ -384,7 +405,7 @@ static void start_waiting(struct pass *p) {
     order_open(&o, p, looks);
     while ((l = order_next(&o))) {
         const struct job *j = order_job(&o, l);
-        if (!array_left(p, j)) {   /* its array's limit is reached: the others of its class, and who joins it, have not been tried */
+        if (!array_left(p, j) || ahead_is_over(p, j)) {   /* the others of its class, and who joins it, have not been tried */
             p->c->index.marks[j->wait_class].untried = true;
             order_step(&o, l);
             continue;
@@ -396,11 +417,13 @@ static void start_waiting(struct pass *p) {
         bool closely = looks[j->wait_class] == LOOK_CLOSELY, out = start_is_kept_out(p, j, &why);
         bool may = !out && start_is_admitted(p, &k->demand, &why), limited = !out && why.code == WAIT_QUEUE_LIMIT;
         if (may)
-            ahead_bind(p, &k->demand, standing, j->id);
+            ahead_bind(p, &k->demand, standing, j);
         if (may && start_now(p, j, &k->demand)) {
             order_step(&o, l);
             continue;
         }
+        if (may && start_equal_ahead(p, j, &k->demand, standing))
+            continue;
         if (may && is_unfit(p, &k->demand))
             order_unfit(&o, b->shape);
         if ((may || limited) && closely && search(p, b, &k->demand, standing, j)) {

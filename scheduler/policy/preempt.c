@@ -50,11 +50,6 @@ static bool is_owed(const struct search *s) { return band_is_guaranteed(s->taker
 
 /* ---- who may be made to leave ---- */
 
-/* It runs, on a part of one node. */
-static bool is_movable(const struct search *s, const struct runner *k) {
-    return k->fresh && k->ran_ms >= 0 && k->nodes == 1 && k->gpus > 0 && k->gpus < s->p->shares.of[0].node_size;
-}
-
 /* A queue that asks for no more than is guaranteed to it notices nothing of others. */
 static bool is_undisturbed(const struct search *s, const struct runner *k) {
     const struct shares *shares = &s->p->shares;
@@ -62,7 +57,7 @@ static bool is_undisturbed(const struct search *s, const struct runner *k) {
 }
 
 static bool could_move(const struct search *s, const struct runner *k) {
-    return is_movable(s, k) && (is_owed(s) || (right_may_stop(&s->taker, k) && !is_undisturbed(s, k)));
+    return runner_is_movable(&s->p->standings, k) && (is_owed(s) || (right_may_stop(&s->taker, k) && !is_undisturbed(s, k)));
 }
 
 /* What is within the measure as a whole is for the proof; one who is beyond it alone is not even looked at. */
@@ -436,14 +431,6 @@ static bool fits_with_what_goes(struct search *s) {
     return fits;
 }
 
-/* Its queue runs nothing, and has a guarantee that the job can use. */
-static bool is_first(const struct pass *p, const struct demand *d) {
-    int64_t guarantee = share_guarantee(p->c, d->queue);
-    for (uint32_t left = p->shares.types & ~node_filter_types(p->c, d->filter); left; left &= left - 1)
-        guarantee -= queue_quota_of_type(&p->c->queues[d->queue], __builtin_ctz(left)).guarantee;
-    return !p->standings.on[0][d->queue].in_use && guarantee > 0;
-}
-
 /* May those be counted with the gang's who stand no worse: is what is free for it free for them, and do they not wait for each other? */
 static bool is_of_crowd(const struct pass *p, const struct wait_brief *b, const struct demand *d, int32_t level) {
     const struct demand *other = &p->c->index.wait_shapes[b->shape].slot.demand;
@@ -482,13 +469,8 @@ static int64_t crowd_of(struct pass *p, const struct demand *d, struct standing 
     return crowd;
 }
 
-static struct taker taker_of(const struct pass *p, const struct job *j, const struct demand *d) {
-    return (struct taker){.c = p->c, .job = j, .demand = d, .standing = standing_anywhere(&p->standings, d),
-                          .waited_ms = p->now_ms - j->queued_ms, .is_first = is_first(p, d)};
-}
-
 bool preempt_may(const struct pass *p, const struct demand *d) {
-    struct taker t = {.demand = d, .standing = standing_of(&p->standings, d), .is_first = is_first(p, d)};
+    struct taker t = {.demand = d, .standing = standing_of(&p->standings, d), .is_first = right_is_first(&p->standings, d)};
     int32_t over = share_over_limit(p->c, p->room.queue_used, d->queue, d->gpus_min);
     const struct offer *own = &p->standings.offers[d->queue];
     struct offer others = over >= 0 ? standings_offered_within(&p->standings, p->c, over) : p->standings.offered;
@@ -503,7 +485,7 @@ bool preempt_may(const struct pass *p, const struct demand *d) {
 }
 
 static bool search_on(struct pass *p, const struct job *j, const struct demand *d) {
-    struct search s = {.p = p, .taker = taker_of(p, j, d)};
+    struct search s = {.p = p, .taker = right_taker(&p->standings, j, d, p->now_ms)};
     bool found = fits_with_what_goes(&s);
     if (!found) {
         s.split = place_split(&p->room, d);

@@ -67,28 +67,67 @@ static int by_cost(const void *a, const void *b) {
     return x->node < y->node ? -1 : x->node > y->node;
 }
 
-/* On the cheapest nodes that serve so many with so many GPUs; notes whom they ask to leave. */
-static double bound_of_nodes(struct bounding *b, int32_t count, int gpus) {
-    const struct standings *all = b->q->standings;
-    int32_t node_count = b->q->room->c->node_count;
-    double sum = count > node_count ? INFINITY : 0;
-    for (int32_t n = 0; n < node_count; n++)
+static int32_t node_count(const struct bounding *b) { return b->q->room->c->node_count; }
+
+/* Takes the node where the rest of the gang had best be from those that are to be filled: where it is one of the cheapest, the next makes
+ * up for it. */
+static struct least take_rest(struct bounding *b, int32_t filled, int gpus) {
+    double next = filled < node_count(b) ? b->nodes[filled].cost : INFINITY, lowest = INFINITY;
+    struct least best = {.cost = INFINITY};
+    int32_t at = 0;
+    for (int32_t i = 0; i < node_count(b); i++) {
+        struct least rest = least_on_node(b, b->nodes[i].node, gpus);
+        double cost = rest.cost + (i < filled ? next - b->nodes[i].cost : 0);
+        if (cost < lowest) {
+            lowest = cost;
+            best = rest;
+            at = i;
+        }
+    }
+    for (; at + 1 < node_count(b); at++)
+        b->nodes[at] = b->nodes[at + 1];
+    return best;
+}
+
+static void ask(struct bounding *b, const struct least *of) {
+    for (uint32_t left = of->set; left; left &= left - 1)
+        b->asked[b->q->standings->node_tasks[of->node] + __builtin_ctz(left)] = true;
+}
+
+/* On the cheapest nodes that serve so many with so many GPUs, and one more with the rest; notes whom they ask to leave. */
+static double bound_of_nodes(struct bounding *b, int32_t count, int gpus, int rest) {
+    if (count + (rest > 0) > node_count(b))
+        return INFINITY;
+    for (int32_t n = 0; n < node_count(b); n++)
         b->nodes[n] = least_on_node(b, n, gpus);
-    qsort(b->nodes, (size_t)node_count, sizeof *b->nodes, by_cost);
-    for (int32_t i = 0; i < count && sum < INFINITY; i++) {
+    qsort(b->nodes, (size_t)node_count(b), sizeof *b->nodes, by_cost);
+    struct least last = rest ? take_rest(b, count, rest) : (struct least){0};
+    double sum = last.cost;
+    ask(b, &last);
+    for (int32_t i = 0; i < count; i++) {
         sum += b->nodes[i].cost;
-        for (uint32_t left = b->nodes[i].set; left; left &= left - 1)
-            b->asked[all->node_tasks[b->nodes[i].node] + __builtin_ctz(left)] = true;
+        ask(b, &b->nodes[i]);
     }
     return sum;
 }
 
+/* The GPUs of the one node that has not as many as the others; 0: there is none. */
+static int rest_of(const int32_t *nodes_of) {
+    int sizes = 0, rest = 0;
+    for (int gpus = ROOM_GPUS_MAX; gpus > 0; gpus--) {
+        sizes += nodes_of[gpus] > 0;
+        rest = nodes_of[gpus] == 1 ? gpus : rest;
+    }
+    return sizes == 2 ? rest : 0;
+}
+
 static double bound_of_charges(struct bounding *b) {
+    int rest = rest_of(b->q->nodes_of);
     double sum = 0;
     memset(b->asked, 0, (size_t)task_count(b) * sizeof *b->asked);
     for (int gpus = 1; gpus <= ROOM_GPUS_MAX; gpus++)
-        if (b->q->nodes_of[gpus])
-            sum += bound_of_nodes(b, b->q->nodes_of[gpus], gpus);
+        if (b->q->nodes_of[gpus] && gpus != rest)
+            sum += bound_of_nodes(b, b->q->nodes_of[gpus], gpus, rest);
     return sum;
 }
 

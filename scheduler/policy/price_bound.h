@@ -2,7 +2,8 @@
  *
  * Each task is charged a part of its job's price, all tasks of a job together no more than that: so what a plan costs is at least what it
  * costs on the gang's nodes, each by itself; on each of them at least the cheapest tasks there that free what the gang needs (a knapsack,
- * exact); and on as many nodes as it has, at least the sum of the cheapest. Any way to charge gives a bound: of jobs that span nodes, the
+ * exact); and on as many nodes as it has, at least the sum of the cheapest, the rest of the gang on one of its own (only where there are
+ * several nodes of each of two sizes, one may be counted for both). Any way to charge gives a bound: of jobs that span nodes, the
  * charge goes over to where the bound asks them to leave, again and again, and the best bound counts (a Lagrangian dual). Where that asks a
  * job to leave one node and to stay on another, both cases are bounded by themselves, and the lower one counts (branch and bound, a few
  * steps of it). Racks, limits, cpus, the measure and rights after the plan are left out, which only lowers the bound. Where nobody spans

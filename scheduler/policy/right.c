@@ -7,6 +7,18 @@ enum {
     CROWD_TIMES = 3,   /* so many times what is taken has a crowd to ask for: to stop a large gang and to get it back is dear */
 };
 
+bool right_is_first(const struct standings *s, const struct demand *d) {
+    int64_t guarantee = share_guarantee(s->c, d->queue);
+    for (uint32_t left = s->shares->types & ~node_filter_types(s->c, d->filter); left; left &= left - 1)
+        guarantee -= queue_quota_of_type(&s->c->queues[d->queue], __builtin_ctz(left)).guarantee;
+    return !s->on[0][d->queue].in_use && guarantee > 0;
+}
+
+struct taker right_taker(const struct standings *s, const struct job *j, const struct demand *d, int64_t now_ms) {
+    return (struct taker){.c = s->c, .job = j, .demand = d, .standing = standing_anywhere(s, d),
+                          .waited_ms = now_ms - j->queued_ms, .is_first = right_is_first(s, d)};
+}
+
 static bool by_service(const struct taker *t, const struct runner *from, bool strictly) {
     return strictly ? from->level > t->standing.level : from->level >= t->standing.level;
 }

@@ -37,9 +37,13 @@ struct taker {
     const struct demand *demand;
     struct standing standing;
     int64_t waited_ms;
-    bool is_first;            /* its queue has a guarantee and runs nothing */
+    bool is_first;            /* its queue has a guarantee that it can use, and runs nothing */
     int64_t crowd;            /* GPUs that all together wait for who stand no worse: it is one of them */
 };
+
+bool right_is_first(const struct standings *s, const struct demand *d);
+/* Wherever it starts, and nobody counted with it. */
+struct taker right_taker(const struct standings *s, const struct job *j, const struct demand *d, int64_t now_ms);
 
 bool right_may_stop(const struct taker *t, const struct runner *from);   /* it has run for its least time (queue_min_runtime) */
 enum right right_over(const struct taker *t, const struct runner *from);

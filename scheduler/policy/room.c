@@ -61,6 +61,7 @@ void room_vary(struct room *r, const struct room *from, int view) {
         *r = (struct room){.c = c, .arena = from->arena, .nodes = arena_raw(from->arena, (size_t)c->node_count, sizeof *r->nodes)};
     r->journal_count = 0;
     r->indexed = false;
+    r->queue_fixed = from->queue_fixed;
     r->type_used = view & ROOM_EMPTY ? NULL : from->type_used;
     r->type_fixed = view & ROOM_EMPTY ? NULL : from->type_fixed;
     r->any_type = (view & ROOM_ANY_TYPE) != 0;

@@ -73,7 +73,7 @@ enum room_view {
 };
 
 void room_open(struct room *r, const struct cluster *c, struct arena *arena);   /* ROOM_NOW */
-/* As `from` would be in another view. r is zeroed at first: then it has nodes, but no queues, and serves to find places; or opened before. */
+/* As `from` would be in another view, to find places in; of queues it has what `from` has. r is zeroed at first. */
 void room_vary(struct room *r, const struct room *from, int view);
 
 void *room_scratch(struct room *r, size_t size);   /* not zeroed; valid until the next call */

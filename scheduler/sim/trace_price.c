@@ -28,16 +28,6 @@ static struct stops stops_of(const struct cluster *c, const struct plan *plan, s
     return s;
 }
 
-static struct taker taker_of(const struct pass *p, const struct job *j, const struct demand *d) {
-    return (struct taker){.c = p->c, .job = j, .demand = d, .standing = standing_of(&p->standings, d),
-                          .waited_ms = p->now_ms - j->queued_ms,
-                          .is_first = !p->standings.on[0][j->queue].in_use && share_guarantee(p->c, j->queue) > 0};
-}
-
-static bool could_move(const struct pass *p, const struct runner *k) {
-    return k->preemptible && k->fresh && !k->going && k->job->placement.task_count == 1 && k->gpus < p->shares.of[0].node_size;
-}
-
 static bool stops_job(const struct plan *plan, const struct stops *s, int64_t job) {
     for (size_t n = s->from; n < s->to; n++)
         if (plan->decisions[n].job == job)
@@ -62,12 +52,12 @@ static struct last last_of(const struct pass *p, const struct taker *t, const st
 /* Whom a plan of its kind might stop; those of this one among them. */
 static void find_leaving(const struct pass *p, const struct job *j, const struct plan *plan, const struct stops *s, bool *may_leave) {
     struct demand d = job_demand(p->c, j);
-    struct taker t = taker_of(p, j, &d);
+    struct taker t = right_taker(&p->standings, j, &d, p->now_ms);
     struct last l = last_of(p, &t, plan, s);
     for (int32_t i = 0; i < p->standings.count; i++) {
         const struct runner *k = &p->standings.runners[i];
         enum right by = right_over(&t, k);
-        bool may = (by != RIGHT_NONE && (by != RIGHT_PACK || l.packs)) || (s->moves && could_move(p, k));
+        bool may = (by != RIGHT_NONE && (by != RIGHT_PACK || l.packs)) || (s->moves && runner_is_movable(&p->standings, k));
         may_leave[i] = (may && (l.takes_guaranteed || !band_is_guaranteed(k->standing.band))) || stops_job(plan, s, k->job->id);
     }
 }
