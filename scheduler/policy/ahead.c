@@ -128,16 +128,21 @@ static void block(struct pass *p, struct ahead *a, const struct placement *what)
     a->blocked = what;
 }
 
-void ahead_bind(struct pass *p, const struct demand *d, struct standing standing, const struct job *j) {
-    p->ahead_keeper = 0;
+uint32_t ahead_kept_from(const struct pass *p, const struct demand *d, struct standing standing, const struct job *j) {
+    uint32_t kept = 0;
+    for (int32_t i = 0; i < p->ahead_count; i++)
+        kept |= (uint32_t)binds(p, &p->ahead[i], d, standing, j) << i;
+    return kept;
+}
+
+void ahead_bind(struct pass *p, uint32_t kept) {
+    p->ahead_bound = kept;
     for (int32_t i = 0; i < p->ahead_count; i++) {
         struct ahead *a = &p->ahead[i];
-        bool blocked = d && binds(p, a, d, standing, j);
+        bool blocked = kept >> i & 1;
         if (blocked && !a->rest.tasks)
             a->rest = rest_of(p, a->where);
         block(p, a, blocked ? &a->rest : NULL);
-        if (blocked)
-            p->ahead_keeper = a->job;
     }
 }
 
@@ -250,9 +255,9 @@ static bool fits_now(struct pass *p, const struct ahead *a) {
     const struct job *j = cluster_job(p->c, a->job);
     struct demand d = job_demand(p->c, j);
     struct placement unused;
-    ahead_bind(p, &d, a->standing, j);
+    ahead_bind(p, ahead_kept_from(p, &d, a->standing, j));
     bool fits = share_admits(&p->room, j->queue, d.gpus_min, j->preemptible) && start_find_place(p, &d, &unused);
-    ahead_bind(p, NULL, (struct standing){0}, NULL);
+    ahead_bind(p, 0);
     return fits;
 }
 
@@ -264,7 +269,7 @@ static int64_t gpus_on_loan(const struct pass *p, const struct loans *called) {
 }
 
 void ahead_note_due(struct pass *p) {
-    ahead_bind(p, NULL, (struct standing){0}, NULL);
+    ahead_bind(p, 0);
     size_t mark = room_mark(&p->room);
     preempt_give_what_goes(p);
     for (int32_t i = 0; i < p->ahead_count; i++)
@@ -398,13 +403,8 @@ bool ahead_keep(struct pass *p, const struct job *j, const struct demand *d) {
     return true;
 }
 
-bool ahead_keeper_may_let_go(const struct pass *p) {
-    if (p->ahead_keeper && p->leases_given)
-        return true;
-    for (int32_t i = 0; i < p->ahead_count; i++)
-        if (p->ahead[i].is_due && p->ahead[i].job == p->ahead_keeper)
-            return true;
-    return false;
-}
+int64_t ahead_keeper(const struct pass *p, uint32_t kept) { return kept ? p->ahead[31 - __builtin_clz(kept)].job : 0; }
 
-int64_t ahead_keeper(const struct pass *p) { return p->ahead_keeper; }
+bool ahead_keeper_may_let_go(const struct pass *p, uint32_t kept) {
+    return kept && (p->leases_given || p->ahead[31 - __builtin_clz(kept)].is_due);
+}

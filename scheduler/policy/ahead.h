@@ -16,19 +16,20 @@ enum { AHEAD_MAX = 8 };
 
 /* Those of the cluster. Lets go of those that a node's loss or time has made void: they are planned anew. */
 void ahead_open(struct pass *p);
-/* From now on, until the next call, the room is as a job of this demand and standing sees it. NULL: as if nothing were kept ahead. Not
- * between a mark and its rollback. */
-void ahead_bind(struct pass *p, const struct demand *d, struct standing standing, const struct job *j);
+/* The places that are kept from such a job: bit i, as in pass.ahead. */
+uint32_t ahead_kept_from(const struct pass *p, const struct demand *d, struct standing standing, const struct job *j);
+/* From now on, until the next call, the room is as those see it from whom these are kept. Not between a mark and its rollback. */
+void ahead_bind(struct pass *p, uint32_t kept);
 /* The room as if nothing that is kept ahead were free, for whomever. As ahead_bind. */
 void ahead_close(struct pass *p);
 bool ahead_has(const struct pass *p, int64_t job);   /* is a place kept ahead for it? */
 /* It has started, or has its place by a plan: nothing is kept ahead for it any more. */
 void ahead_over(struct pass *p, int64_t job);
 bool ahead_is_over(const struct pass *p, const struct job *j);   /* an array never is: only its elements are */
-/* The job that keeps something from the one that the room is bound for; 0: none. */
-int64_t ahead_keeper(const struct pass *p);
+/* For whom one of these is kept; 0: there are none. */
+int64_t ahead_keeper(const struct pass *p, uint32_t kept);
 /* Will it keep less in the next decision? What this plan starts may hold some of the place, and bar the job from it, if it could start. */
-bool ahead_keeper_may_let_go(const struct pass *p);
+bool ahead_keeper_may_let_go(const struct pass *p, uint32_t kept);
 /* Which jobs could start on what is kept for them, now or when those have left that are leaving: nobody else starts there. */
 void ahead_note_due(struct pass *p);
 /* Stops what stands on loan where all else is free. */

@@ -178,17 +178,16 @@ static bool may_start(const struct pass *p, const struct job *j) {
 
 /* What is kept ahead is kept from a gang's equals, too; and one of them that does not fit answers for all of its class. */
 static bool start_equal_ahead(struct pass *p, const struct job *j, const struct demand *d, struct standing standing) {
-    if (!ahead_keeper(p))
-        return false;
-    for (int32_t i = 0; i < p->ahead_count; i++) {
+    uint32_t kept = p->ahead_bound;
+    for (int32_t i = 0; i < p->ahead_count && kept; i++) {
         const struct job *equal = cluster_job(p->c, p->ahead[i].job);
         if (equal->wait_class != j->wait_class || !may_start(p, equal))
             continue;
-        ahead_bind(p, d, standing, equal);
+        ahead_bind(p, ahead_kept_from(p, d, standing, equal));
         if (start_now(p, equal, d))
             return true;
     }
-    ahead_bind(p, d, standing, j);
+    ahead_bind(p, kept);
     return false;
 }
 
@@ -379,12 +378,6 @@ static const enum look *look_at_classes(struct pass *p) {
     return at.looks;
 }
 
-/* Nothing but the room itself was in its way: then it is in that of all of its shape. */
-static bool is_unfit(const struct pass *p, const struct demand *d) {
-    return !ahead_keeper(p) && !type_barred(&p->room, d) &&
-           (d->gpus == d->gpus_min || share_admits(&p->room, d->queue, d->gpus, d->preemptible));
-}
-
 /* Whether one that is elastic fits with more, the reason doesn't say. */
 static bool is_never(const struct demand *d, const struct wait_reason *why) {
     return d->gpus == d->gpus_min && (why->code == WAIT_NEVER_FITS || why->code == WAIT_NODE_HEALTH);
@@ -396,51 +389,120 @@ static void forget_what_never_fits(struct cluster *c) {
     c->index.nodes_changed = false;
 }
 
+/* A shape that was seen not to fit, and what was kept ahead from the one who saw it: from whom as much is kept or more, for him it does not
+ * fit either, in all of the turn. */
+struct unfit { bool is_known, never; uint32_t kept; struct wait_reason why; };
+
+/* The first in line. */
+struct head {
+    const struct job *j;
+    struct wait_class *k;
+    struct wait_brief *b;
+    struct standing standing;
+    bool closely, out, may;   /* to be looked at; kept out whatever is free; admitted */
+    bool hopeless, later;     /* what becomes of it, if it doesn't start */
+    uint32_t kept;            /* ahead, from it */
+    struct wait_reason why;
+};
+
+static struct head look_at(struct pass *p, const struct job *j, enum look look) {
+    struct head h = {.j = j, .k = &p->c->index.classes[j->wait_class], .b = &p->c->index.briefs[j->wait_class],
+                     .closely = look == LOOK_CLOSELY, .why = {.code = WAIT_NO_FIT, .queue = -1}};
+    h.standing = standing_of(&p->standings, &h.k->demand);
+    h.out = start_is_kept_out(p, j, &h.why);
+    h.may = !h.out && start_is_admitted(p, &h.k->demand, &h.why);
+    h.kept = h.may ? ahead_kept_from(p, &h.k->demand, h.standing, j) : 0;
+    return h;
+}
+
+/* One of its class has, by the places ahead: that one may start where it can't itself. */
+static bool has_equal_ahead(const struct pass *p, const struct head *h) {
+    for (int32_t i = 0; i < p->ahead_count; i++)
+        if (cluster_job(p->c, p->ahead[i].job)->wait_class == h->j->wait_class)
+            return true;
+    return false;
+}
+
+/* Nothing is to be tried for it but what was in vain. */
+static bool is_known_unfit(const struct pass *p, const struct unfit *u, const struct head *h) {
+    return h->may && !h->closely && u->is_known && !(u->kept & ~h->kept) && !(h->b->is_gang && ahead_may_keep(p)) && !has_equal_ahead(p, h);
+}
+
+/* Nothing but the room itself was in its way: then it is in that of all of its shape. */
+static void note_unfit(struct pass *p, struct order *o, struct unfit *u, const struct head *h) {
+    const struct demand *d = &h->k->demand;
+    if (type_barred(&p->room, d) || (d->gpus != d->gpus_min && !share_admits(&p->room, d->queue, d->gpus, d->preemptible)))
+        return;
+    *u = (struct unfit){true, h->hopeless, h->kept, h->why};
+    if (!h->kept)
+        order_unfit(o, h->b->shape);
+}
+
+/* It starts, or will by a plan; or an equal does. */
+static bool is_served(struct pass *p, struct order *o, struct line *l, const struct head *h) {
+    const struct demand *d = &h->k->demand;
+    bool limited = !h->out && h->why.code == WAIT_QUEUE_LIMIT;
+    if (h->may) {
+        ahead_bind(p, h->kept);
+        bool starts = start_now(p, h->j, d);
+        if (!starts && start_equal_ahead(p, h->j, d, h->standing))
+            return true;
+        if (starts || (h->closely && search(p, h->b, d, h->standing, h->j))) {
+            order_step(o, l);
+            return true;
+        }
+    } else if (limited && h->closely && search(p, h->b, d, h->standing, h->j)) {
+        order_step(o, l);
+        return true;
+    }
+    return false;
+}
+
+/* Finds out why, and keeps a place ahead. */
+static void explain(struct pass *p, struct reason_probe *probe, struct head *h) {
+    bool keep_ahead = h->b->is_gang && ahead_may_keep(p) && !ahead_has(p, h->j->id);
+    if (keep_ahead && probe->budget <= 0)
+        probe->budget = 1;   /* that is cheaper than to look for a place where there is none */
+    h->later = ahead_keeper_may_let_go(p, h->kept);
+    h->hopeless = h->out || (h->may && reason_of_no_place(probe, p, &h->k->demand, &h->why));
+    if (!h->hopeless && keep_ahead) {
+        h->later |= !ahead_keep(p, h->j, &h->k->demand);
+        h->b->ahead_ms = p->now_ms;
+    }
+}
+
 static void start_waiting(struct pass *p) {
     struct order o;
     struct line *l;
     struct reason_probe probe = {.budget = 1 + REASON_NODES / (1 + p->c->node_count)};
+    struct unfit *unfits = arena_array(p->arena, (size_t)p->c->index.wait_shape_count, sizeof *unfits);
     room_bound(&p->room, &p->bounds);
     const enum look *looks = look_at_classes(p);
     order_open(&o, p, looks);
     while ((l = order_next(&o))) {
         const struct job *j = order_job(&o, l);
+        struct wait_mark *mark = &p->c->index.marks[j->wait_class];
         if (!array_left(p, j) || ahead_is_over(p, j)) {   /* the others of its class, and who joins it, have not been tried */
-            p->c->index.marks[j->wait_class].untried = true;
+            mark->untried = true;
             order_step(&o, l);
             continue;
         }
-        struct wait_class *k = &p->c->index.classes[j->wait_class];
-        struct wait_brief *b = &p->c->index.briefs[j->wait_class];
-        struct wait_reason why = {.code = WAIT_NO_FIT, .queue = -1};
-        struct standing standing = standing_of(&p->standings, &k->demand);
-        bool closely = looks[j->wait_class] == LOOK_CLOSELY, out = start_is_kept_out(p, j, &why);
-        bool may = !out && start_is_admitted(p, &k->demand, &why), limited = !out && why.code == WAIT_QUEUE_LIMIT;
-        if (may)
-            ahead_bind(p, &k->demand, standing, j);
-        if (may && start_now(p, j, &k->demand)) {
-            order_step(&o, l);
+        struct head h = look_at(p, j, looks[j->wait_class]);
+        struct unfit *unfit = &unfits[h.b->shape];
+        if (is_known_unfit(p, unfit, &h)) {
+            h.why = unfit->why;
+            h.hopeless = unfit->never;
+            h.later = ahead_keeper_may_let_go(p, h.kept);
+        } else if (is_served(p, &o, l, &h)) {
             continue;
+        } else {
+            explain(p, &probe, &h);
+            if (h.may)
+                note_unfit(p, &o, unfit, &h);
         }
-        if (may && start_equal_ahead(p, j, &k->demand, standing))
-            continue;
-        if (may && is_unfit(p, &k->demand))
-            order_unfit(&o, b->shape);
-        if ((may || limited) && closely && search(p, b, &k->demand, standing, j)) {
-            order_step(&o, l);
-            continue;
-        }
-        bool keep_ahead = b->is_gang && ahead_may_keep(p) && !ahead_has(p, j->id);
-        if (keep_ahead && probe.budget <= 0)
-            probe.budget = 1;   /* that is cheaper than to look for a place where there is none */
-        bool later = may && ahead_keeper_may_let_go(p), hopeless = out || (may && reason_of_no_place(&probe, p, &k->demand, &why));
-        if (!hopeless && keep_ahead) {
-            later |= !ahead_keep(p, j, &k->demand);
-            b->ahead_ms = p->now_ms;
-        }
-        k->reason = why;
-        p->c->index.marks[j->wait_class].never_fits = hopeless && is_never(&k->demand, &why);
-        give_up(p, j->wait_class, !hopeless && standing.band != BAND_BORROWED, later);
+        h.k->reason = h.why;
+        mark->never_fits = h.hopeless && is_never(&h.k->demand, &h.why);
+        give_up(p, j->wait_class, !h.hopeless && h.standing.band != BAND_BORROWED, h.later);
         order_drop(&o, l);
     }
 }

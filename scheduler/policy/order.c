@@ -348,7 +348,7 @@ static struct line *find_next(struct order *o) {
 
 struct line *order_next(struct order *o) {
     struct line *next;
-    ahead_bind(o->p, NULL, (struct standing){0}, NULL);   /* counts are of what is free for anybody */
+    ahead_bind(o->p, 0);   /* counts are of what is free for anybody */
     if (o->bounded_at != o->starts && room_nodes_with(room_index(&o->p->room), 1) <= BOUNDED_ANEW) {
         room_bound(&o->p->room, &o->p->bounds);
         o->bounded_at = o->starts;

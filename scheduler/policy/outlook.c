@@ -89,7 +89,7 @@ static void judge_newcomer(struct outlook_asker *a, const struct job *j, struct 
     } else if (!start_is_kept_out(p, j, why)) {
         bool may = start_is_admitted(p, &d, why), limited = why->code == WAIT_QUEUE_LIMIT;
         if (may)
-            ahead_bind(p, &d, standing_of(&p->standings, &d), j);
+            ahead_bind(p, ahead_kept_from(p, &d, standing_of(&p->standings, &d), j));
         if (may && start_find_place(p, &d, &out->where))
             out->verdict = OUTLOOK_STARTS;
         else if ((may || limited) && may_take(a, j, &d))
@@ -97,7 +97,7 @@ static void judge_newcomer(struct outlook_asker *a, const struct job *j, struct 
         else if (may)
             reason_of_no_place(&a->probe, p, &d, why);
         if (may && out->verdict == OUTLOOK_WAITS)
-            ahead_bind(p, NULL, (struct standing){0}, NULL);
+            ahead_bind(p, 0);
     }
     reason_name_blocker(p->c, j, why);
 }

@@ -36,9 +36,9 @@ bool outlook_would_start(struct outlook_asker *a, const struct job *j, struct pl
     struct wait_reason unused;
     if (a->tries_left-- <= 0 || outlook_strictly_before(p->c, j) || start_is_kept_out(p, j, &unused) || !start_is_admitted(p, &d, &unused))
         return false;
-    ahead_bind(p, &d, standing_of(&p->standings, &d), j);
+    ahead_bind(p, ahead_kept_from(p, &d, standing_of(&p->standings, &d), j));
     bool found = start_find_place(p, &d, where);
-    ahead_bind(p, NULL, (struct standing){0}, NULL);
+    ahead_bind(p, 0);
     return found;
 }
 

@@ -44,7 +44,7 @@ struct pass {
     int64_t *crowds[JOB_LEVELS];   /* preempt.c's, by level: what those wait for, by queue, who stand no worse and may use any node; NULL: not counted yet */
     struct victims *victims;   /* memory of the searches for victims; NULL: there was none yet */
     int64_t *default_ms;       /* by queue: how long a job is taken to run that doesn't say */
-    int64_t ahead_keeper;      /* whose of them is blocked in the room now; 0: none */
+    uint32_t ahead_bound;      /* those of them that are blocked in the room now */
     bool again;                /* somebody could not be planned for that this very plan may help: look again when it is true */
     int64_t look_ms;           /* rights grow with time: when to look again; INT64_MAX: nobody waits for that */
 };

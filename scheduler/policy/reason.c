@@ -107,7 +107,7 @@ static bool is_constrained(struct reason_probe *probe, struct room *room, const 
 }
 
 static enum wait_code who_keeps(const struct pass *p, int64_t *blocker) {
-    *blocker = ahead_keeper(p);
+    *blocker = ahead_keeper(p, p->ahead_bound);
     if (*blocker)
         return WAIT_PRIORITY;
     for (size_t i = 0; i < p->plan->count; i++)
