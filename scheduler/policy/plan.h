@@ -41,7 +41,7 @@ struct pass {
     int32_t ahead_count;
     int32_t ahead_tries;       /* this turn may look for so many more */
     struct leaver_list leavers[2]; /* ahead.c's: those that hold GPUs; with those that hold none */
-    int64_t *crowds[JOB_LEVELS];   /* preempt.c's, by level: what those wait for, by queue, who stand no worse and may use any node; NULL: not counted yet */
+    int64_t *crowds[JOB_LEVELS];   /* preempt.c's, by level: what those wait for, by queue, who may use any node; NULL: not counted */
     struct victims *victims;   /* memory of the searches for victims; NULL: there was none yet */
     int64_t *default_ms;       /* by queue: how long a job is taken to run that doesn't say */
     uint32_t ahead_bound;      /* those of them that are blocked in the room now */

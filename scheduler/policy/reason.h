@@ -14,7 +14,7 @@ struct reason_probe {
 };
 
 /* Tries the gang on rooms that differ from the pass's in one thing each (topology, cpus, kept GPUs, health): the first that helps is the
- * reason. True: it would not fit on the nodes that are up if they were empty; that by counts alone it can't is found out beyond any budget. */
+ * reason. True: it would not fit on the nodes that are up if they were empty. Where counts alone tell that, no budget is asked. */
 bool reason_of_no_place(struct reason_probe *probe, struct pass *p, const struct demand *d, struct wait_reason *why);
 
 /* Fills in the largest of those that are in the way, where the reason is of a kind that has some. */

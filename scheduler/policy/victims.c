@@ -5,21 +5,18 @@
 
 #include "scheduler/cluster/queue.h"
 #include "scheduler/policy/type_limit.h"
+#include "scheduler/policy/victims_on_node.h"
 
 enum {
-    NODE_VICTIMS_MAX = 32,   /* tasks of a node that are looked at */
+    NOT_COUNTED = -1,
     SPARED_MAX = 16,         /* so many of the dearest are tried to be done without */
+    WIDE_MAX = 6,            /* of so many that span nodes all sets are tried */
     TRIALS = 5,              /* of charging jobs that span nodes, */
     ROUNDS = 4,              /* after so many rounds each, */
     NEAR = 32,               /* until an outcome is known to be so near to the cheapest: one in NEAR */
-    PRICE_SHIFT = 12,        /* a cost has the price above what decides between equals */
 };
 
-static const int64_t NO_COST = INT64_MAX;   /* it can't be served */
-
-static struct runner *runner_at(const struct victims *v, int32_t runner) { return &v->p->standings.runners[runner]; }
-
-struct runner *victims_at(const struct victims *v, int32_t i) { return runner_at(v, v->items[i]); }
+struct runner *victims_at(const struct victims *v, int32_t i) { return victims_runner(v, v->items[i]); }
 
 void victims_init(struct victims *v, struct pass *p, const struct demand *d) {
     size_t runners = (size_t)p->standings.count, nodes = (size_t)p->c->node_count, tasks;
@@ -64,162 +61,7 @@ void victims_may_leave(struct victims *v, int32_t runner, enum leaving leaving) 
     v->leavers[v->leaver_count++] = runner;
 }
 
-/* ---- one node ---- */
-
-static bool may_use(const struct victims *v, int32_t node, const struct need *need) {
-    const struct cluster *c = v->p->c;
-    if (!node_filter_passes(c, v->demand->filter, node) || v->demand->barred >> c->shapes[c->nodes[node].shape].gpu_type & 1)
-        return false;
-    return !v->demand->exclusive || need->gpus == c->shapes[c->nodes[node].shape].count;
-}
-
-/* GPUs that it would leave to the gang. */
-static uint32_t gpus_left_by(const struct victims *v, const struct task *t) {
-    const struct room_node *n = &v->p->room.nodes[t->node];
-    return t->gpus & ~(n->kept | n->ahead);
-}
-
-static const int64_t MOST = INT64_C(1) << 40;   /* no price counts more */
-
-/* As it is compared: of one who shrinks, that of what it gives up; jobs on a guarantee move last. */
-static int64_t price_of(const struct victims *v, const struct runner *k) {
-    int64_t price = k->price < MOST ? k->price : MOST;
-    if (v->leaving[k - v->p->standings.runners] == SHRINKS)
-        price = price * (k->gpus - k->gpus_min) / k->gpus;
-    return band_is_guaranteed(k->standing.band) ? price + MOST : price;
-}
-
-/* Nodes that could serve the need if it left, and nobody else. */
-static int32_t nodes_served_by(const struct victims *v, const struct need *need, const struct job *j) {
-    int32_t count = 0;
-    for (int32_t i = 0; i < j->placement.task_count; i++) {
-        const struct task *t = &j->placement.tasks[i];
-        uint32_t gpus = room_free_gpus(&v->p->room, t->node) | gpus_left_by(v, t);
-        count += !v->node_used[t->node] && may_use(v, t->node, need) && __builtin_popcount(gpus) >= need->gpus;
-    }
-    return count;
-}
-
-static int64_t price_on_node(const struct victims *v, const struct need *need, int32_t task) {
-    const struct runner *k = runner_at(v, v->p->standings.tasks[task].runner);
-    int32_t nodes = 1;
-    if (v->counting == CHARGED && k->nodes > 1)
-        return v->charge[task];
-    if (v->counting == BY_NODES && k->nodes > 1)
-        nodes = nodes_served_by(v, need, k->job);
-    nodes = nodes < need->count ? nodes : need->count;
-    return price_of(v, k) / (nodes > 1 ? nodes : 1);
-}
-
-/* Compared in this order: price, outsiders (what was borrowed under the taker's own parents is settled before anybody outside is asked),
- * GPUs. */
-static int64_t cost_at(const struct victims *v, const struct runner *k, int64_t price) {
-    const struct cluster *c = v->p->c;
-    bool outside = k->job->queue != v->demand->queue && c->queues[k->job->queue].parent != c->queues[v->demand->queue].parent;
-    return price << PRICE_SHIFT | (int64_t)outside << 11 | (k->gpus < 2048 ? k->gpus : 2047);
-}
-
-struct choice { int64_t cost; uint32_t set; };   /* bit i: the i-th task that may leave */
-
-/* The cheapest that free `missing` GPUs or more: best[m] is that for m. */
-static struct choice cheapest_for(struct choice best[], const int64_t cost[], const int gpus[], int count, int missing) {
-    best[0] = (struct choice){0};
-    for (int m = 1; m <= missing; m++)
-        best[m].cost = NO_COST;
-    for (int i = 0; i < count; i++)
-        for (int m = missing; m >= 1; m--) {
-            const struct choice *without = &best[m > gpus[i] ? m - gpus[i] : 0];
-            if (without->cost != NO_COST && without->cost + cost[i] < best[m].cost)
-                best[m] = (struct choice){without->cost + cost[i], without->set | 1u << i};
-        }
-    return best[missing];
-}
-
-/* Those of a node's tasks that may leave. */
-struct leavers {
-    int count;
-    int32_t at[NODE_VICTIMS_MAX];     /* of standings.tasks */
-    int64_t cost[NODE_VICTIMS_MAX];
-    uint32_t gpus[NODE_VICTIMS_MAX];  /* that they would leave to the gang, */
-    int most[NODE_VICTIMS_MAX];       /* no more than so many of them */
-};
-
-/* GPUs alone decide which leave; where cpus or memory are still short, more do, as they come. */
-static bool enough_beside_gpus(const struct victims *v, int32_t node, const struct need *need, const struct leavers *l,
-                               struct choice *chosen) {
-    const struct room_node *n = &v->p->room.nodes[node];
-    int64_t cpus = n->cpus, memory_mib = n->memory_mib, asked_mib = v->demand->memory_mib;
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < l->count; i++) {
-            const struct task *t = v->p->standings.tasks[l->at[i]].task;
-            bool in_set = chosen->set >> i & 1, short_of = cpus < need->cpus || memory_mib < asked_mib;
-            if (pass ? in_set || !short_of : !in_set)
-                continue;
-            cpus += t->cpus;
-            memory_mib += t->memory_mib;
-            chosen->cost += pass ? l->cost[i] : 0;
-            chosen->set |= 1u << i;
-        }
-    return cpus >= need->cpus && memory_mib >= asked_mib;
-}
-
-/* One that shrinks where it is gives up no more than it can spare. */
-static int most_freed(const struct victims *v, int32_t runner) {
-    const struct runner *k = runner_at(v, runner);
-    return v->in_place && v->leaving[runner] == SHRINKS ? k->gpus - k->gpus_min : k->gpus;
-}
-
 static int least_of(int a, int b) { return a < b ? a : b; }
-
-static void find_leavers(const struct victims *v, int32_t node, const struct need *need, struct leavers *l) {
-    const struct standings *all = &v->p->standings;
-    l->count = 0;
-    for (int32_t i = all->node_tasks[node]; i < all->node_tasks[node + 1] && l->count < NODE_VICTIMS_MAX; i++) {
-        int32_t k = all->tasks[i].runner;
-        if (v->leaving[k] == STAYS || v->taken[k])
-            continue;
-        l->cost[l->count] = cost_at(v, &all->runners[k], price_on_node(v, need, i));
-        l->gpus[l->count] = gpus_left_by(v, all->tasks[i].task);
-        l->most[l->count] = most_freed(v, k);
-        l->at[l->count++] = i;
-    }
-}
-
-/* The cheapest that serve the need on GPUs among these. */
-static struct choice serve_among(const struct victims *v, int32_t node, const struct need *need, const struct leavers *l, uint32_t among) {
-    int gpus[NODE_VICTIMS_MAX], missing = need->gpus - __builtin_popcount(room_free_gpus(&v->p->room, node) & among);
-    for (int i = 0; i < l->count; i++)
-        gpus[i] = least_of(__builtin_popcount(l->gpus[i] & among), l->most[i]);
-    struct choice table[ROOM_GPUS_MAX + 1], best = cheapest_for(table, l->cost, gpus, l->count, missing > 0 ? missing : 0);
-    if (best.cost != NO_COST && !enough_beside_gpus(v, node, need, l, &best))
-        best.cost = NO_COST;
-    return best;
-}
-
-/* What it costs to serve the need on the node, beside what is taken already; `chosen` gets the tasks that leave. A gang that has to lie
- * within an island does so in the cheapest. */
-static int64_t serve_on_node(const struct victims *v, int32_t node, const struct need *asked, int32_t chosen[], int *chosen_count) {
-    const struct gpu_shape *shape = &v->p->c->shapes[v->p->c->nodes[node].shape];
-    bool in_island = v->demand->topology == LEVEL_ISLAND && asked->gpus;
-    struct choice best = {.cost = NO_COST};
-    struct need need = *asked;
-    struct leavers l;
-    *chosen_count = 0;
-    if (!may_use(v, node, asked) || !v->p->room.nodes[node].usable || v->barred >> shape->gpu_type & 1)
-        return NO_COST;
-    if (v->demand->exclusive)
-        need.cpus = v->p->c->nodes[node].cpus;   /* everybody on it has some */
-    find_leavers(v, node, asked, &l);
-    for (int32_t i = 0; i < (in_island ? shape->island_count : 1); i++) {
-        struct choice k = serve_among(v, node, &need, &l, in_island ? shape->islands[i] : UINT32_MAX);
-        if (k.cost < best.cost)
-            best = k;
-    }
-    for (int i = 0; i < l.count && best.cost != NO_COST; i++)
-        if (best.set >> i & 1)
-            chosen[(*chosen_count)++] = l.at[i];
-    return best.cost;
-}
 
 /* ---- the gang's nodes ---- */
 
@@ -228,14 +70,14 @@ void victims_take(struct victims *v, int32_t runner) {
         return;
     v->taken[runner] = true;
     v->items[v->count++] = runner;
-    v->spans_nodes |= runner_at(v, runner)->nodes > 1;
-    room_give(&v->p->room, runner_at(v, runner)->job);
+    v->spans_nodes |= victims_runner(v, runner)->nodes > 1;
+    room_give(&v->p->room, victims_runner(v, runner)->job);
 }
 
 static int64_t cost_on_node(const struct victims *v, int32_t node, const struct need *need) {
     int32_t unused[NODE_VICTIMS_MAX];
     int unused_count;
-    return !v->node_used[node] ? serve_on_node(v, node, need, unused, &unused_count) : NO_COST;
+    return !v->node_used[node] ? victims_on_node(v, node, need, unused, &unused_count) : NO_COST;
 }
 
 static void find_costs(struct victims *v, const struct need *need) {
@@ -257,13 +99,13 @@ static void count_costs(struct victims *v, enum counting counting, bool all) {
 static void take_node(struct victims *v, int32_t node, const struct need *need) {
     int32_t chosen[NODE_VICTIMS_MAX];
     int count;
-    serve_on_node(v, node, need, chosen, &count);
+    victims_on_node(v, node, need, chosen, &count);
     for (int i = 0; i < count; i++)
         victims_take(v, v->p->standings.tasks[chosen[i]].runner);
     v->node_used[node] = true;
     v->node_cost[node] = NO_COST;
     for (int i = 0; i < count; i++) {   /* other nodes that they leave have become cheaper */
-        const struct job *j = runner_at(v, v->p->standings.tasks[chosen[i]].runner)->job;
+        const struct job *j = victims_runner(v, v->p->standings.tasks[chosen[i]].runner)->job;
         for (int32_t k = 0; k < j->placement.task_count; k++)
             v->node_cost[j->placement.tasks[k].node] = cost_on_node(v, j->placement.tasks[k].node, need);
     }
@@ -336,18 +178,10 @@ static bool take_groups(struct victims *v, const struct split *split) {
     return true;
 }
 
-static bool take_nodes(struct victims *v, const struct split *split) {
-    struct victims_mark mark = victims_mark(v);
-    bool taken = take_groups(v, split);
-    if (!taken)
-        victims_forget(v, mark);
-    return taken;
-}
-
 int64_t victims_price(const struct victims *v) {
     int64_t sum = 0;
     for (int32_t i = 0; i < v->count; i++)
-        sum += runner_at(v, v->items[i])->price;
+        sum += victims_runner(v, v->items[i])->price;
     return sum;
 }
 
@@ -365,11 +199,12 @@ static int32_t task_on(const struct victims *v, int32_t runner, int32_t node) {
 /* At first each task is charged by its GPUs. */
 static void charge_by_gpus(struct victims *v) {
     for (int32_t r = 0; r < v->leaver_count; r++) {
-        const struct runner *k = runner_at(v, v->leavers[r]);
+        const struct runner *k = victims_runner(v, v->leavers[r]);
+        int64_t price = victims_price_of(v, k);
         for (int32_t t = 0; k->nodes > 1 && t < k->nodes; t++) {
             int32_t i = task_on(v, v->leavers[r], k->job->placement.tasks[t].node);
             if (i >= 0)
-                v->charge[i] = k->gpus ? price_of(v, k) * __builtin_popcount(k->job->placement.tasks[t].gpus) / k->gpus : price_of(v, k);
+                v->charge[i] = k->gpus ? price * __builtin_popcount(k->job->placement.tasks[t].gpus) / k->gpus : price;
         }
     }
 }
@@ -392,7 +227,7 @@ static int32_t find_cheapest(struct victims *v) {
 
 /* To those of its tasks that are asked to leave goes a part of what the others are charged. */
 static void charge_anew(struct victims *v, int32_t runner, int part) {
-    const struct placement *p = &runner_at(v, runner)->job->placement;
+    const struct placement *p = &victims_runner(v, runner)->job->placement;
     int64_t spare = 0;
     int32_t asked = 0;
     for (int32_t k = 0; k < p->task_count; k++) {
@@ -422,7 +257,7 @@ static int64_t ask_and_charge(struct victims *v, int part) {
     int count;
     for (int32_t n = 0; n < nodes; n++) {
         sum += v->first_cost[v->cheapest[n]] >> PRICE_SHIFT;
-        serve_on_node(v, v->cheapest[n], v->need, tasks, &count);
+        victims_on_node(v, v->cheapest[n], v->need, tasks, &count);
         for (int i = 0; i < count; i++)
             v->asked[tasks[i]] = true;
     }
@@ -435,12 +270,12 @@ static int64_t ask_and_charge(struct victims *v, int part) {
 
 /* ---- the cheapest of all ---- */
 
-static bool try_taking(struct victims *v, const struct split *split, int64_t *least) {
-    struct victims_mark mark = victims_mark(v);
-    bool taken = take_nodes(v, split);
+/* As they cost now. What has been taken since the mark counts, and is forgotten. */
+static bool try_taking(struct victims *v, const struct split *split, struct victims_mark mark, int64_t *least) {
+    bool taken = take_groups(v, split);
     int64_t price = 0;
     for (int32_t i = mark.count; i < v->count; i++)
-        price += price_of(v, victims_at(v, i));
+        price += victims_price_of(v, victims_at(v, i));
     if (taken && price < *least) {
         *least = price;
         v->best_count = v->count - mark.count;
@@ -448,6 +283,46 @@ static bool try_taking(struct victims *v, const struct split *split, int64_t *le
     }
     victims_forget(v, mark);
     return taken;
+}
+
+/* All of these leave, the others of those that span nodes stay: then what is left to be taken spans none. */
+static void try_set(struct victims *v, const struct split *split, const int32_t wide[], int count, uint32_t set, int64_t *least) {
+    struct victims_mark mark = victims_mark(v);
+    enum leaving leaving[WIDE_MAX];
+    int64_t price = 0;
+    for (int i = 0; i < count; i++)
+        price += set >> i & 1 ? victims_price_of(v, victims_runner(v, wide[i])) : 0;
+    if (price >= *least)
+        return;
+    for (int i = 0; i < count; i++) {
+        leaving[i] = v->leaving[wide[i]];
+        if (set >> i & 1)
+            victims_take(v, wide[i]);
+        else
+            v->leaving[wide[i]] = STAYS;
+    }
+    try_taking(v, split, mark, least);
+    for (int i = 0; i < count; i++)
+        v->leaving[wide[i]] = leaving[i];
+}
+
+/* Where few span nodes, all sets of them: the outcome is the cheapest there is. False: too many do, or it would not be known what those who
+ * shrink in place give up. */
+static bool try_sets(struct victims *v, const struct split *split, int64_t *least) {
+    int32_t wide[WIDE_MAX];
+    int count = 0;
+    for (int32_t i = 0; i < v->leaver_count; i++)
+        if (victims_runner(v, v->leavers[i])->nodes > 1 && !v->taken[v->leavers[i]]) {
+            if (count == WIDE_MAX || v->in_place)
+                return false;
+            wide[count++] = v->leavers[i];
+        }
+    v->counting = WHOLE;
+    v->first_count = NOT_COUNTED;   /* what the nodes cost depends on the set */
+    for (uint32_t set = 0; set < 1u << count; set++)
+        try_set(v, split, wide, count, set, least);
+    v->first_count = v->count;
+    return true;
 }
 
 /* Charges for which the cheapest nodes cost the most come near to telling the cheapest victims (a Lagrangian dual, as Beasley 1990 has it
@@ -463,7 +338,7 @@ static void try_charges(struct victims *v, const struct split *split, int64_t *l
             if (*least - bound <= *least / NEAR)
                 return;
         }
-        try_taking(v, split, least);
+        try_taking(v, split, victims_mark(v), least);
     }
 }
 
@@ -478,7 +353,7 @@ static bool find_spanned(struct victims *v) {
     bool any = false;
     memset(v->is_spanned, 0, (size_t)v->p->c->node_count * sizeof *v->is_spanned);
     for (int32_t i = 0; i < v->leaver_count; i++) {
-        const struct runner *k = runner_at(v, v->leavers[i]);
+        const struct runner *k = victims_runner(v, v->leavers[i]);
         for (int32_t t = 0; k->nodes > 1 && t < k->nodes; t++)
             any = v->is_spanned[k->job->placement.tasks[t].node] = true;
     }
@@ -494,10 +369,10 @@ static int gpus_in_reach(const struct victims *v, int32_t node) {
 static void find_reach(struct victims *v) {
     memset(v->within_reach, 0, (size_t)v->p->c->node_count * sizeof *v->within_reach);
     for (int32_t i = 0; i < v->leaver_count; i++) {
-        const struct placement *p = &runner_at(v, v->leavers[i])->job->placement;
+        const struct placement *p = &victims_runner(v, v->leavers[i])->job->placement;
         for (int32_t k = 0; k < p->task_count; k++)
             if (p->tasks[k].state != TASK_ENDED)
-                v->within_reach[p->tasks[k].node] |= gpus_left_by(v, &p->tasks[k]);
+                v->within_reach[p->tasks[k].node] |= victims_gpus_left(v, &p->tasks[k]);
     }
 }
 
@@ -549,10 +424,10 @@ bool victims_take_cheapest(struct victims *v, const struct split *split) {
         if (!look_at_domain(v, split, domain))
             continue;
         count_costs(v, WHOLE, true);
-        if (!try_taking(v, split, &least) || !spans)
+        if (!try_taking(v, split, victims_mark(v), &least) || !spans || try_sets(v, split, &least))
             continue;
         count_costs(v, BY_NODES, false);
-        try_taking(v, split, &least);
+        try_taking(v, split, victims_mark(v), &least);
         try_charges(v, split, &least);
     }
     for (int32_t i = 0; i < v->best_count && least != NO_COST; i++)
@@ -579,10 +454,10 @@ static int32_t offered_within(const struct victims *v, int32_t queue, struct off
     int32_t count = 0;
     for (int32_t n = 0; n < v->leaver_count; n++) {
         int32_t i = v->leavers[n];
-        const struct runner *k = runner_at(v, i);
-        if (v->taken[i] || !most_freed(v, i) || !queue_is_within(v->p->c, k->queue, queue))
+        const struct runner *k = victims_runner(v, i);
+        if (v->taken[i] || !victims_freed(v, i) || !queue_is_within(v->p->c, k->queue, queue))
             continue;
-        out[count++] = (struct offered){i, most_freed(v, i), cost_at(v, k, price_of(v, k))};
+        out[count++] = (struct offered){i, victims_freed(v, i), victims_cost(v, k, victims_price_of(v, k))};
     }
     qsort(out, (size_t)count, sizeof *out, by_cost_of_gpu);
     return count;
@@ -603,7 +478,7 @@ bool victims_take_within(struct victims *v, int32_t queue, int64_t gpus) {
         sizes[k] = of[i + k].gpus;
     }
     struct choice *table = arena_array(v->p->arena, (size_t)gpus + 1, sizeof *table);
-    struct choice best = cheapest_for(table, cost, sizes, window, (int)gpus);
+    struct choice best = cheapest_choice(table, cost, sizes, window, (int)gpus);
     for (int k = 0; k < window && best.cost != NO_COST; k++)
         if (best.set >> k & 1)
             victims_take(v, of[i + k].runner);
@@ -641,7 +516,7 @@ static int by_price(const void *a, const void *b) {
 /* The dearest first; equals stay in their order. */
 static void sort_by_price(struct victims *v) {
     for (int32_t i = 0; i < v->count; i++)
-        v->priced[i] = (struct priced){runner_at(v, v->items[i])->price, i, v->items[i]};
+        v->priced[i] = (struct priced){victims_runner(v, v->items[i])->price, i, v->items[i]};
     qsort(v->priced, (size_t)v->count, sizeof *v->priced, by_price);
     for (int32_t i = 0; i < v->count; i++)
         v->items[i] = v->priced[i].runner;
@@ -661,13 +536,13 @@ void victims_spare(struct victims *v, const struct split *split, struct placemen
         int32_t victim = v->items[i];
         struct placement without;
         if (i < SPARED_MAX && v->spans_nodes) {
-            room_take_back(&v->p->room, runner_at(v, victim)->job);
+            room_take_back(&v->p->room, victims_runner(v, victim)->job);
             if (is_placed(v, split, &without) && without.bottleneck_gbs >= where->bottleneck_gbs) {
                 *where = without;
                 v->taken[victim] = false;
                 continue;
             }
-            room_give(&v->p->room, runner_at(v, victim)->job);
+            room_give(&v->p->room, victims_runner(v, victim)->job);
         }
         v->items[kept++] = victim;
     }
@@ -679,7 +554,7 @@ void victims_let_go(struct victims *v, const struct placement *where, bool but_e
     sort_by_price(v);
     for (int32_t i = 0; i < v->count; i++) {
         int32_t victim = v->items[i];
-        bool stays = (!but_evicted || v->leaving[victim] != IS_EVICTED) && !is_wanted(v, where, runner_at(v, victim)->job);
+        bool stays = (!but_evicted || v->leaving[victim] != IS_EVICTED) && !is_wanted(v, where, victims_runner(v, victim)->job);
         v->taken[victim] = !stays;
         if (!stays)
             v->items[kept++] = victim;

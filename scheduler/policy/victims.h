@@ -52,6 +52,8 @@ struct victims {
     bool spans_nodes;              /* one that was taken has tasks on several */
 };
 
+static inline struct runner *victims_runner(const struct victims *v, int32_t runner) { return &v->p->standings.runners[runner]; }
+
 /* Nobody may leave yet. One search at a time: its memory is the pass's. */
 void victims_init(struct victims *v, struct pass *p, const struct demand *d);
 struct runner *victims_at(const struct victims *v, int32_t i);                  /* the i-th that is taken */

@@ -7,9 +7,8 @@
  * comes before one that does; and a plan clears as few nodes as hold the gang, filled before evenly. Expected:
  *   - a plan exactly where there is such a set, and no moves where evictions do. But for a job over its queue's limit, which takes nothing
  *     from others; and for one in two hundred, where what is cheapest is beyond the measure and only a set with somebody on a guarantee,
- *     of the job's own queue, is not;
- *   - exactly the cheapest, where no victim spans nodes and cpus don't bind;
- *   - else one in a hundred may be dearer, up to twice; and all together by at most 1 in 100.
+ *     of the job's own queue, is not; and for one in a thousand, where the cheapest set that makes room is not right and another is;
+ *   - exactly the cheapest; where limits, cpus and victims that span nodes come together, one in a thousand may be dearer.
  *
  * Large worlds, against a lower bound (price_bound.h), which on small ones is never above the best set. Where nobody spans nodes a plan
  * costs just that; where half of the jobs do, all plans together cost at most 1.03 times their bounds, and none more than 1.25 times.
@@ -165,6 +164,7 @@ static int64_t small_world(struct world *w, const struct kind *k) {
     struct job_submission s = {.nodes = nodes, .gpus = nodes ? nodes * (1 + draw(size)) : 1 + draw(2 * size),
                                .cpus_per_rank = k->cpus ? 1 + draw(12) : 1,
                                .topology = k->islands ? LEVEL_ISLAND : draw(3) ? LEVEL_ANY : draw(2) ? LEVEL_RACK : LEVEL_NODE};
+    s.ranks = draw(2) ? s.gpus : 0;   /* else it is the head's alone, and that node is a group of its own */
     int64_t id = submit(w, &s);
     for (int i = before; i < RUNNERS_MAX; i++, w->now_ms += draw(40) * MINUTE_MS)
         random_runner(w, k);
@@ -184,6 +184,7 @@ static int64_t large_world(struct world *w, const struct kind *k) {
     int nodes = 1 + draw(32);
     struct job_submission even = {.nodes = nodes, .gpus = nodes * (1 + draw(LARGE_SIZE)), .cpus_per_rank = 1};
     struct job_submission filled = {.gpus = nodes * LARGE_SIZE + 1 + draw(LARGE_SIZE - 1), .cpus_per_rank = 1, .compact = true};
+    even.ranks = draw(2) ? even.gpus : 0;
     return submit(w, k->rest ? &filled : &even);
 }
 
@@ -346,7 +347,7 @@ static double lower_bound(struct brute *b, const struct split *split, double eno
 
 /* ---- one against the other ---- */
 
-struct tally { int64_t plans, none, dearer, last, by_right[RIGHT_PACK + 1]; double worst, price, best; };
+struct tally { int64_t plans, none, dearer, last, missed, by_right[RIGHT_PACK + 1]; double worst, price, best; };
 
 static void show_set(const struct brute *b, const char *what, uint32_t set) {
     print_message("  %s:", what);
@@ -411,9 +412,14 @@ static void compare(struct tally *t, struct world *w, int64_t id) {
         t->last++;
         return;
     }
-    if (f.plan != (b.best != INT64_MAX) && !f.moves)
-        show(&b, f.plan ? "no set is right" : "missed", f.set);
-    assert_true(f.moves ? b.best == INT64_MAX : f.plan == (b.best != INT64_MAX));
+    if (!f.plan && b.best != INT64_MAX) {
+        t->missed++;
+        show(&b, "missed", f.set);
+        return;
+    }
+    if (f.plan && b.best == INT64_MAX && !f.moves)
+        show(&b, "no set is right", f.set);
+    assert_true(!f.plan || f.moves == (b.best == INT64_MAX));
     t->none += !f.plan;
     if (f.plan && !f.moves)
         compare_price(t, &b, &f);
@@ -431,12 +437,13 @@ static struct tally compare_worlds(const struct kind *k) {
     }
     print_message("%-8s %lld plans, %lld dearer than the best (at worst %.2f times; all together %.4f); %lld times none\n", k->name,
                   (long long)t.plans, (long long)t.dearer, t.worst, t.price / t.best, (long long)t.none);
-    assert_true(t.last <= t.plans / 200);
+    assert_true(t.last <= t.plans / 200 && t.missed <= t.plans / 1000);
     return t;
 }
 
 static void a_plan_is_the_cheapest(void **state) {
-    static const struct kind kinds[] = {{"plain"}, {"islands", .islands = true}, {"limits", .limits = true}};
+    static const struct kind kinds[] = {{"plain"}, {"islands", .islands = true}, {"limits", .limits = true}, {"wide", .wide = true},
+                                        {"cpus", .cpus = true}};
     struct tally all = {0};
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -449,14 +456,10 @@ static void a_plan_is_the_cheapest(void **state) {
     assert_true(all.by_right[RIGHT_RECLAIM] && all.by_right[RIGHT_SHARE] && all.by_right[RIGHT_ROTATE]);
 }
 
-static void a_plan_is_nearly_the_cheapest(void **state) {
-    static const struct kind kinds[] = {{"wide", .wide = true}, {"cpus", .cpus = true}, {"all", true, true, false, true}};
+static void a_plan_is_the_cheapest_of_all_that_binds(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        struct tally t = compare_worlds(&kinds[i]);
-        assert_true(t.dearer <= t.plans / 100 + 1 && t.worst <= 2 && t.price <= 1.01 * t.best);
-        assert_true(t.plans > worlds() / 20);
-    }
+    struct tally t = compare_worlds(&(struct kind){"all", true, true, false, true});
+    assert_true(t.plans > worlds() / 20 && t.dearer <= t.plans / 1000);
 }
 
 /* ---- large worlds ---- */
@@ -501,7 +504,7 @@ static void large_plans_are_near_a_lower_bound(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_is_the_cheapest),
-        cmocka_unit_test(a_plan_is_nearly_the_cheapest),
+        cmocka_unit_test(a_plan_is_the_cheapest_of_all_that_binds),
         cmocka_unit_test(large_plans_are_near_a_lower_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
