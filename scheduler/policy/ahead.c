@@ -231,6 +231,15 @@ void ahead_note_due(struct pass *p) {
     room_rollback(&p->room, mark);
 }
 
+const struct job *ahead_due_of_class(const struct pass *p, int32_t class) {
+    for (int32_t i = 0; i < p->ahead_count; i++) {
+        const struct job *j = cluster_job(p->c, p->ahead[i].job);
+        if (p->ahead[i].is_due && !p->ahead[i].over && j->wait_class == class)
+            return j;
+    }
+    return NULL;
+}
+
 void ahead_call_in(struct pass *p) {
     ahead_note_due(p);
     for (int32_t i = 0; i < p->ahead_count; i++) {

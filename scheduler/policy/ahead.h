@@ -28,6 +28,8 @@ void ahead_over(struct pass *p, int64_t job);
 int64_t ahead_keeper(const struct pass *p);
 /* Will it keep less in the next decision? What this plan starts may hold some of the place, and bar the job from it, if it could start. */
 bool ahead_keeper_may_let_go(const struct pass *p);
+/* One of a class of waiting jobs that was found able to start on what is kept for it; NULL: there is none. */
+const struct job *ahead_due_of_class(const struct pass *p, int32_t class);
 /* Which jobs could start on what is kept for them, now or when those have left that are leaving: nobody else starts there. */
 void ahead_note_due(struct pass *p);
 /* Stops what stands on loan where all else is free. */

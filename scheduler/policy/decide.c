@@ -175,6 +175,19 @@ static bool start_now(struct pass *p, const struct job *j, const struct demand *
     return true;
 }
 
+/* What keeps the head of a class out may be kept for one behind it in the same class: then it is that one's turn. */
+static bool start_due(struct pass *p, const struct job *j, const struct demand *d, struct standing standing) {
+    const struct job *due = ahead_due_of_class(p, j->wait_class);
+    struct wait_reason why;
+    if (!due || !array_left(p, due) || start_is_kept_out(p, due, &why))
+        return false;
+    ahead_bind(p, d, standing, due->id);
+    if (start_now(p, due, d))
+        return true;
+    ahead_bind(p, d, standing, j->id);
+    return false;
+}
+
 /* ---- 5 and 6. blocked ---- */
 
 /* A search for a plan looks at the nodes. On a large cluster so many in a time, and for a class that was searched for in vain not at once
@@ -373,6 +386,11 @@ static void start_waiting(struct pass *p) {
             ahead_bind(p, &k->demand, standing, j->id);
         if (may && start_now(p, j, &k->demand)) {
             order_step(&o, l);
+            continue;
+        }
+        if (may && start_due(p, j, &k->demand, standing)) {
+            give_up(p, j->wait_class, true, true);
+            order_drop(&o, l);
             continue;
         }
         if (may && is_unfit(p, &k->demand))
