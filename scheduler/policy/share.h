@@ -38,7 +38,7 @@ struct share {
     int64_t *demand;        /* running and waiting, of jobs that may use it; of an elastic job, its least */
     int64_t *only;          /* of that, by jobs that may use no other type. Of all types together: NULL */
     int64_t *guaranteed;    /* of the demand, covered by guarantees of this type; of all together: by those of no type */
-    int64_t *partition;     /* the size of that in whose shape it is guaranteed: of its guarantee, and of more where siblings leave it more */
+    int64_t *partition;     /* GPUs of that in whose shape it is guaranteed: all of its guarantee, or more where siblings leave more */
     int64_t *entitled;      /* of the demand, its share of the whole; at least what is guaranteed */
     int32_t node_size;      /* GPUs of the largest node: guarantees come in nodes of so many */
 };

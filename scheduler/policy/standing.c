@@ -257,6 +257,7 @@ static void stand_on_any(struct standings *s, int32_t queue) {
             continue;
         if (k->standing.band != BAND_OF_TYPE) {
             k->standing = (struct standing){.band = band_of(s, k, stands), .level = k->level};
+            k->is_first = !stands && any->in_use == gpus && s->shares->of[0].partition[queue] > 0;
             any->all = stands;
             if (k->fixed)
                 packing_add(&any->fixed, gpus, node_size(s, 0), 1);

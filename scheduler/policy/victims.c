@@ -66,12 +66,12 @@ static uint32_t gpus_left_by(const struct victims *v, const struct task *t) {
 
 static const int64_t MOST = INT64_C(1) << 40;   /* no price counts more */
 
-/* As it is compared: of one who shrinks, that of what it gives up; jobs on a guarantee move last. */
+/* As it is compared: of one who shrinks, that of what it gives up; a queue's first job leaves last, jobs on a guarantee move last. */
 static int64_t price_of(const struct victims *v, const struct runner *k) {
     int64_t price = k->price < MOST ? k->price : MOST;
     if (v->leaving[k - v->p->standings.runners] == SHRINKS)
         price = price * (k->gpus - k->gpus_min) / k->gpus;
-    return band_is_guaranteed(k->standing.band) ? price + MOST : price;
+    return runner_leaves_last(k) ? price + MOST : price;
 }
 
 /* Nodes that could serve the need if it left, and nobody else. */
