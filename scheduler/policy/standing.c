@@ -105,6 +105,7 @@ void standings_open(struct standings *s, const struct cluster *c, const struct s
                             .shares = shares,
                             .min_runtime_ms = c->index.min_runtime_ms,
                             .count = count,
+                            .now_ms = now_ms,
                             .runners = arena_raw(arena, (size_t)count, sizeof *s->runners),
                             .first_of_queue = arena_array(arena, (size_t)c->queue_count, sizeof *s->first_of_queue),
                             .offers = arena_array(arena, (size_t)c->queue_count, sizeof *s->offers),
@@ -242,6 +243,12 @@ static enum band band_of(const struct standings *s, const struct runner *k, bool
                   : band_beyond(s, k->queue, k->type, footing(s, 0, k->queue)->in_use, footing(s, k->type, k->queue)->in_use);
 }
 
+/* Than what is guaranteed to it: of late, as usage fades. */
+static bool has_used_less(const struct standings *s, int32_t queue) {
+    const struct queue *q = &s->c->queues[queue];
+    return usage_at(&q->usage, q->gpus_used, s->now_ms) < usage_of_ever(share_guarantee(s->c, queue));
+}
+
 static void stand_on_any(struct standings *s, int32_t queue) {
     struct footing *any = footing(s, 0, queue);
     int32_t end = stand_on(s, 0, queue);
@@ -257,7 +264,7 @@ static void stand_on_any(struct standings *s, int32_t queue) {
             continue;
         if (k->standing.band != BAND_OF_TYPE) {
             k->standing = (struct standing){.band = band_of(s, k, stands), .level = k->level};
-            k->is_first = !stands && any->in_use == gpus && s->shares->of[0].partition[queue] > 0;
+            k->is_first = !stands && any->in_use == gpus && has_used_less(s, queue);
             any->all = stands;
             if (k->fixed)
                 packing_add(&any->fixed, gpus, node_size(s, 0), 1);

@@ -47,7 +47,7 @@ struct runner {
     bool preemptible;         /* and known to run */
     bool fixed;               /* it can't be stopped */
     bool lends;               /* what it holds beyond its least is for jobs of other queues too: its own uses more than its guarantee */
-    bool is_first;            /* its queue runs nothing before it, and has a guarantee, which is too small for it */
+    bool is_first;            /* its queue, which has used less than its guarantee of late, runs nothing before it; too large for that */
     bool going;               /* it is being stopped, by this plan or before */
     int32_t next_of_queue;    /* the one that comes after it; -1 */
     int32_t nodes;            /* that it has tasks on; filled by standings_link_nodes */
@@ -81,6 +81,7 @@ struct standings {
     const struct cluster *c;
     struct runner *runners;       /* in the order in which they started */
     int32_t count;
+    int64_t now_ms;
     int32_t *first_of_queue;      /* by queue; -1 */
     int32_t *node_tasks;          /* [node_count + 1]: where each node's tasks begin; NULL: not linked yet */
     struct runner_task *tasks;
