@@ -443,6 +443,7 @@ bool cluster_move_is_legal(enum job_state from, enum job_state to);   /* the tab
 
 enum { USAGE_HALF_LIFE_MS = 24 * 3600 * 1000 };
 int64_t usage_at(const struct usage *u, int64_t gpus, int64_t now_ms);   /* with so many GPUs in use since u->at_ms */
+int64_t usage_of_ever(int64_t gpus);   /* what it comes to when so many are in use all the time */
 void usage_roll(struct usage *u, int64_t gpus, int64_t now_ms);
 
 /* The next cluster_ms at which something is due by itself (a kill after a grace, a time limit, a cool-down's end); INT64_MAX: nothing. */

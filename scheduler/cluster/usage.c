@@ -43,6 +43,8 @@ int64_t usage_at(const struct usage *u, int64_t gpus, int64_t now_ms) {
     return (int64_t)((old + fresh + ONE / 2) >> POINT);
 }
 
+int64_t usage_of_ever(int64_t gpus) { return gpus * HALF_LIFE_BY_LN2_MS; }
+
 void usage_roll(struct usage *u, int64_t gpus, int64_t now_ms) {
     u->gpu_ms = usage_at(u, gpus, now_ms);
     u->at_ms = now_ms > u->at_ms ? now_ms : u->at_ms;

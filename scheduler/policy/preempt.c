@@ -7,8 +7,8 @@
  *   2. evictions by right; then such for the sake of packing
  *   3. evictions, and jobs moved to other nodes: where there is enough in all but no room in one piece. A move needs no right; it needs a
  *      free place, and that it costs less than the waiting has
- *   4. for a job on its guarantee: jobs moved to places that borrowers have to leave as well. All that is guaranteed fits, repacked, beside
- *      all else that is
+ *   4. for a job on its guarantee: jobs moved to places that borrowers have to leave as well, and smaller ones that move in their turn. All
+ *      that is guaranteed fits, repacked, beside all else that is
  *
  * One who could be evicted and is elastic shrinks instead, wherever there is a seat for its least.
  */
@@ -56,8 +56,19 @@ static bool is_undisturbed(const struct search *s, const struct runner *k) {
     return band_is_guaranteed(k->standing.band) && shares->of[0].demand[k->queue] <= share_covered(shares, k->queue);
 }
 
+/* A place for it would be one for a part of the gang: that it moves gains nothing. */
+static bool is_as_large(const struct search *s, const struct runner *k) {
+    const struct demand *d = s->taker.demand;
+    const struct need *part = &s->split.need[0];
+    const struct task *t = &k->job->placement.tasks[0];
+    bool anywhere = !d->filter && !d->barred && !d->exclusive && d->topology == LEVEL_ANY;
+    return anywhere && k->gpus >= part->gpus && t->cpus >= part->cpus && t->memory_mib >= d->memory_mib;
+}
+
 static bool could_move(const struct search *s, const struct runner *k) {
-    return runner_is_movable(&s->p->standings, k) && (is_owed(s) || (right_may_stop(&s->taker, k) && !is_undisturbed(s, k)));
+    if (!runner_is_movable(&s->p->standings, k) || is_as_large(s, k))
+        return false;
+    return is_owed(s) || (right_may_stop(&s->taker, k) && !is_undisturbed(s, k));
 }
 
 /* What is within the measure as a whole is for the proof; one who is beyond it alone is not even looked at. */
@@ -180,31 +191,53 @@ static bool is_right(struct search *s) {
     return right && measured <= s->measure && packed <= right_pack_measure(&t);
 }
 
-static void collect_seats(struct search *s) {
-    struct seat *seats = s->seats = arena_array(s->p->arena, (size_t)s->victims.count, sizeof *seats);
-    s->seat_count = 0;
-    for (int32_t i = 0; i < s->victims.count; i++) {
+/* For those taken from `first` on who go on, behind the seats that were looked for before: the largest first, as the small ones fit where
+ * those left something. */
+static void add_seats(struct search *s, int32_t first, int32_t sought) {
+    struct seat *seats = s->seats;
+    for (int32_t i = first; i < s->victims.count; i++) {
         enum leaving leaving = s->victims.leaving[s->victims.items[i]];
         if (leaving == IS_EVICTED)
             continue;
-        int32_t at = s->seat_count++;   /* the largest first: the small ones fit where those left something */
-        for (; at > 0 && victims_at(&s->victims, i)->gpus > seats[at - 1].runner->gpus; at--)
+        int32_t at = s->seat_count++;
+        for (; at > sought && victims_at(&s->victims, i)->gpus > seats[at - 1].runner->gpus; at--)
             seats[at] = seats[at - 1];
         seats[at] = (struct seat){.runner = victims_at(&s->victims, i), .leaving = leaving};
     }
 }
 
-/* One that moves has as many GPUs as before, one that shrinks as many as there are for it. */
-static bool find_seat(struct search *s, struct seat *seat) {
-    struct pass *p = s->p;
-    struct demand whole = job_demand(p->c, seat->runner->job), d = whole;
-    int64_t most = scale_most(p, &whole);
+static struct demand seat_demand(const struct search *s, const struct seat *seat) {
+    struct demand whole = job_demand(s->p->c, seat->runner->job), d = whole;
     if (seat->leaving == MOVES)
         d = place_sized(&whole, seat->runner->gpus), d.gpus_min = d.gpus;
     d.compact = true;
-    d.barred = runner_barred(&p->standings, seat->runner);
+    d.barred = runner_barred(&s->p->standings, seat->runner);
+    return d;
+}
+
+/* One that moves has as many GPUs as before, one that shrinks as many as there are for it. */
+static bool find_seat(struct search *s, struct seat *seat) {
+    struct pass *p = s->p;
+    struct demand whole = job_demand(p->c, seat->runner->job), d = seat_demand(s, seat);
+    int64_t most = scale_most(p, &whole);
     return place_largest(&p->room, &d, most < seat->runner->gpus ? most : seat->runner->gpus, &seat->where) &&
            share_admits(&p->room, d.queue, placement_gpus(&seat->where), d.preemptible);
+}
+
+/* Smaller ones move in their turn, where everybody but them has left who has to. */
+static bool clear_seat(struct search *s, int32_t at) {
+    struct seat *seat = &s->seats[at];
+    struct demand d = seat_demand(s, seat);
+    struct split split = place_split(&s->p->room, &d);
+    int32_t taken = s->victims.count;
+    if (s->attempt != REPACKING || seat->leaving != MOVES)
+        return false;
+    victims_let_stay(&s->victims, seat->runner->gpus);
+    s->victims.demand = &d;
+    bool cleared = victims_take_cheapest(&s->victims, &split);
+    s->victims.demand = s->taker.demand;
+    add_seats(s, taken, at + 1);
+    return cleared && find_seat(s, seat);
 }
 
 static enum leaving *leaving_at(struct search *s, const struct runner *k) { return &s->victims.leaving[k - s->p->standings.runners]; }
@@ -212,10 +245,12 @@ static enum leaving *leaving_at(struct search *s, const struct runner *k) { retu
 /* Where there is none for one who may be evicted, he is. */
 static bool find_seats(struct search *s) {
     int32_t kept = 0;
-    collect_seats(s);
+    s->seats = arena_array(s->p->arena, (size_t)s->p->standings.count, sizeof *s->seats);
+    s->seat_count = 0;
+    add_seats(s, 0, 0);
     for (int32_t i = 0; i < s->seat_count; i++) {
         struct seat *seat = &s->seats[i];
-        if (find_seat(s, seat)) {
+        if (find_seat(s, seat) || clear_seat(s, i)) {
             room_keep(&s->p->room, seat->runner->job, &seat->where);
             s->seats[kept++] = *seat;
         } else if (may_lose_all(s, seat->runner, seat->leaving)) {
@@ -307,7 +342,7 @@ static bool try_attempt(struct search *s, enum attempt attempt) {
     s->victims.in_place = attempt == SPARE_IN_PLACE;
     if ((attempt == BY_PACKING && !s->any_pack) || (attempt == REPACKING && !is_owed(s)) || !find_leaving(s))
         return false;   /* nobody else may leave than in the attempt before, or not enough */
-    return try_split(s, &split) || (place_split_otherwise(s->taker.demand, &split) && try_split(s, &split));
+    return try_split(s, &split) || (place_split_otherwise(s->taker.demand, &split) && find_leaving(s) && try_split(s, &split));
 }
 
 /* Where a limit by type of GPU is in the way, and not so that victims of the queue itself make up for it, on other types. */

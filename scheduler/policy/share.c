@@ -196,6 +196,13 @@ static void raise_to(int64_t *to, const int64_t *least, int32_t count) {
             to[q] = least[q];
 }
 
+/* As large as the guarantee even where less is asked for. */
+static void find_partitions(const struct tree *t, const struct share *of) {
+    for (int32_t q = 0; q < t->c->queue_count; q++)
+        of->partition[q] = left_by_children(t, q);
+    raise_to(of->partition, of->guaranteed, t->c->queue_count);
+}
+
 /* ---- demand ---- */
 
 /* What elastic jobs hold beyond their least is lent to them: it is no demand. So a queue's demand is the same before and after a start, at
@@ -270,6 +277,8 @@ static void divide_type(struct shares *s, struct tree *t, int32_t type, struct a
     divide_each(t, guarantee, of->guaranteed);
     tree_take(t, type, sum_up(c, of->guaranteed, arena), of->demand);
     divide_each(t, guarantee, of->guaranteed);
+    t->guarantee = guarantee;
+    find_partitions(t, of);
     tree_take(t, type, sum_up(c, of->guaranteed, arena), of->demand);
     divide_whole(t, c->index.gpus_by_type[type], of->entitled);
     raise_to(of->entitled, of->guaranteed, c->queue_count);
@@ -299,6 +308,7 @@ static void divide_all(struct shares *s, struct tree *t, struct arena *arena) {
     take_rest(s, c, guarantee, demand);
     tree_take(t, 0, guarantee, demand);
     divide_each(t, guarantee, all->guaranteed);
+    find_partitions(t, all);
     int64_t *covered = demand;
     for (int32_t q = 0; q < c->queue_count; q++)
         covered[q] = share_covered(s, q);
@@ -322,6 +332,7 @@ static void share_init(struct share *of, const struct cluster *c, int32_t type, 
     *of = (struct share){.demand = arena_array(arena, count, sizeof *of->demand),
                          .only = type ? arena_array(arena, count, sizeof *of->only) : NULL,
                          .guaranteed = arena_array(arena, count, sizeof *of->guaranteed),
+                         .partition = arena_array(arena, count, sizeof *of->partition),
                          .entitled = arena_array(arena, count, sizeof *of->entitled),
                          .node_size = largest_node(c, type)};
 }
@@ -378,12 +389,12 @@ void packing_add(struct packing *p, int32_t gpus, int32_t node_size, int sign) {
         p->pieces[gpus % node_size] += sign;
 }
 
-bool packing_fits(const struct packing *p, int64_t guarantee, int32_t node_size) {
+bool packing_fits(const struct packing *p, int64_t partition, int32_t node_size) {
     int64_t free_of[PACKING_SIZES + 1] = {0};   /* nodes by what they have free */
-    free_of[node_size] = guarantee / node_size - p->whole;
+    free_of[node_size] = partition / node_size - p->whole;
     if (free_of[node_size] < 0)
         return false;
-    free_of[guarantee % node_size]++;
+    free_of[partition % node_size]++;
     for (int32_t size = node_size - 1; size >= 1; size--) {
         int64_t left = p->pieces[size];
         for (int32_t at = size; left > 0; at++) {   /* into the fullest that can take one */

@@ -38,6 +38,7 @@ struct share {
     int64_t *demand;        /* running and waiting, of jobs that may use it; of an elastic job, its least */
     int64_t *only;          /* of that, by jobs that may use no other type. Of all types together: NULL */
     int64_t *guaranteed;    /* of the demand, covered by guarantees of this type; of all together: by those of no type */
+    int64_t *partition;     /* GPUs of that in whose shape it is guaranteed: all of its guarantee, or more where siblings leave more */
     int64_t *entitled;      /* of the demand, its share of the whole; at least what is guaranteed */
     int32_t node_size;      /* GPUs of the largest node: guarantees come in nodes of so many */
 };
@@ -54,12 +55,12 @@ int32_t share_type_of(const struct shares *s, const struct cluster *c, const str
  * that type is not divided by itself. In the arena. */
 const int64_t *share_entitlements(const struct cluster *c, int32_t type, struct arena *arena);
 
-/* Whole nodes and pieces of nodes that jobs hold, and whether a partition of just the guarantee, floor(guarantee / size) nodes and one with
- * the rest, would hold them, repacked: a guarantee is not owed to a shape that it could not have alone. Best fit, the largest first: exact
+/* Whole nodes and pieces of nodes that jobs hold, and whether a partition of that size, floor(partition / size) nodes and one with the
+ * rest, would hold them, repacked: a guarantee is not owed to a shape that it could not have alone. Best fit, the largest first: exact
  * for sizes of which each divides the next. */
 enum { PACKING_SIZES = 16 };
 struct packing { int64_t gpus, whole, pieces[PACKING_SIZES + 1]; };
 void packing_add(struct packing *p, int32_t gpus, int32_t node_size, int sign);
-bool packing_fits(const struct packing *p, int64_t guarantee, int32_t node_size);
+bool packing_fits(const struct packing *p, int64_t partition, int32_t node_size);
 
 #endif

@@ -105,6 +105,7 @@ void standings_open(struct standings *s, const struct cluster *c, const struct s
                             .shares = shares,
                             .min_runtime_ms = c->index.min_runtime_ms,
                             .count = count,
+                            .now_ms = now_ms,
                             .runners = arena_raw(arena, (size_t)count, sizeof *s->runners),
                             .going = arena_raw(arena, (size_t)count, sizeof *s->going),
                             .first_of_queue = arena_array(arena, (size_t)c->queue_count, sizeof *s->first_of_queue),
@@ -128,8 +129,10 @@ void standings_open(struct standings *s, const struct cluster *c, const struct s
         standings_update(s, q);
 }
 
-static bool is_within(const struct packing *p, int64_t guaranteed, int32_t node_size) {
-    return p->gpus <= guaranteed && packing_fits(p, guaranteed, node_size);
+/* Does a queue's guarantee of that type hold them? */
+static bool is_guaranteed(const struct standings *s, int32_t type, int32_t queue, const struct packing *p) {
+    const struct share *of = &s->shares->of[type];
+    return p->gpus <= of->guaranteed[queue] && packing_fits(p, of->partition[queue], of->node_size);
 }
 
 /* More of nodes of a size that may be less. */
@@ -141,10 +144,10 @@ static void packing_sum(struct packing *p, const struct packing *more, int32_t m
 }
 
 /* Does the guarantee still hold all of the queue's, with these? Then they stand on it too. */
-static bool stands_on_guarantee(struct packing *p, const struct packing *more, int64_t guaranteed, int32_t node_size) {
+static bool stands_on_guarantee(const struct standings *s, int32_t type, int32_t queue, struct packing *p, const struct packing *more) {
     struct packing with = *p;
-    packing_sum(&with, more, node_size, node_size);
-    if (!is_within(&with, guaranteed, node_size))
+    packing_sum(&with, more, node_size(s, type), node_size(s, type));
+    if (!is_guaranteed(s, type, queue, &with))
         return false;
     *p = with;
     return true;
@@ -161,7 +164,6 @@ static bool is_for(const struct runner *k, int32_t type) {
 /* The queue's runners from the first on, as many as its guarantee holds: the one with whom that ends; -1: all do. A check costs more than
  * going on, so many are taken at once, and where those are too many, fewer. */
 static int32_t stand_on(struct standings *s, int32_t type, int32_t queue) {
-    int64_t guaranteed = s->shares->of[type].guaranteed[queue];
     struct packing *stands = &footing(s, type, queue)->stands;
     int32_t first = s->first_of_queue[queue], at_once = 64;
     while (first >= 0 && at_once) {
@@ -170,7 +172,7 @@ static int32_t stand_on(struct standings *s, int32_t type, int32_t queue) {
         for (; i >= 0 && taken < at_once; i = s->runners[i].next_of_queue, taken++)
             if (is_for(&s->runners[i], type))
                 packing_add(&with, least_size(&s->runners[i]), node_size(s, type), 1);
-        if (is_within(&with, guaranteed, node_size(s, type))) {
+        if (is_guaranteed(s, type, queue, &with)) {
             *stands = with;
             first = i;
         } else {
@@ -245,6 +247,12 @@ static enum band band_of(const struct standings *s, const struct runner *k, bool
                   : band_beyond(s, k->queue, k->type, footing(s, 0, k->queue)->in_use, footing(s, k->type, k->queue)->in_use);
 }
 
+/* Than what is guaranteed to it: of late, as usage fades. */
+static bool has_used_less(const struct standings *s, int32_t queue) {
+    const struct queue *q = &s->c->queues[queue];
+    return usage_at(&q->usage, q->gpus_used, s->now_ms) < usage_of_ever(share_guarantee(s->c, queue));
+}
+
 static void stand_on_any(struct standings *s, int32_t queue) {
     struct footing *any = footing(s, 0, queue);
     int32_t end = stand_on(s, 0, queue);
@@ -260,6 +268,7 @@ static void stand_on_any(struct standings *s, int32_t queue) {
             continue;
         if (k->standing.band != BAND_OF_TYPE) {
             k->standing = (struct standing){.band = band_of(s, k, stands), .level = k->level};
+            k->is_first = !stands && any->in_use == gpus && has_used_less(s, queue);
             any->all = stands;
             if (k->fixed)
                 packing_add(&any->fixed, gpus, node_size(s, 0), 1);
@@ -278,12 +287,12 @@ static void stand_promised(struct standings *s, int32_t queue) {
         struct footing *f = footing(s, t, queue);
         f->in_use += f->promised.gpus;
         any->in_use += f->promised.gpus;
-        if (f->all && stands_on_guarantee(&f->stands, &f->promised, s->shares->of[t].guaranteed[queue], node_size(s, t)))
+        if (f->all && stands_on_guarantee(s, t, queue, &f->stands, &f->promised))
             continue;
         f->all = false;
         packing_sum(&promised, &f->promised, node_size(s, t), node_size(s, 0));
     }
-    any->all = any->all && stands_on_guarantee(&any->stands, &promised, s->shares->of[0].guaranteed[queue], node_size(s, 0));
+    any->all = any->all && stands_on_guarantee(s, 0, queue, &any->stands, &promised);
 }
 
 void standings_update(struct standings *s, int32_t queue) {
@@ -318,9 +327,9 @@ void standings_promise(struct standings *s, int32_t queue, int32_t gpus, int32_t
     s->versions[queue]++;
     f->in_use += gpus;
     any->in_use += type ? gpus : 0;
-    f->all = f->all && stands_on_guarantee(&f->stands, &own, s->shares->of[type].guaranteed[queue], node_size(s, type));
+    f->all = f->all && stands_on_guarantee(s, type, queue, &f->stands, &own);
     if (type && !f->all)
-        any->all = any->all && stands_on_guarantee(&any->stands, &own_of_any, s->shares->of[0].guaranteed[queue], node_size(s, 0));
+        any->all = any->all && stands_on_guarantee(s, 0, queue, &any->stands, &own_of_any);
 }
 
 /* ---- one that would start ---- */
@@ -345,7 +354,7 @@ static bool would_stand_on(const struct standings *s, const struct demand *d, in
     const struct footing *f = footing(s, type, d->queue);
     struct packing packed = d->preemptible ? f->stands : f->fixed, own = {0};
     packing_add(&own, d->gpus_min, node_size(s, type), 1);
-    return stands_on_guarantee(&packed, &own, s->shares->of[type].guaranteed[d->queue], node_size(s, type));
+    return stands_on_guarantee(s, type, d->queue, &packed, &own);
 }
 
 /* On GPUs of that type; 0: of one that is not divided by itself. */

@@ -47,10 +47,14 @@ struct runner {
     bool preemptible;         /* and known to run */
     bool fixed;               /* it can't be stopped */
     bool lends;               /* what it holds beyond its least is for jobs of other queues too: its own uses more than its guarantee */
+    bool is_first;            /* its queue, which has used less than its guarantee of late, runs nothing before it; too large for that */
     bool going;               /* it is being stopped, by this plan or before */
     int32_t next_of_queue;    /* the one that comes after it; -1 */
     int32_t nodes;            /* that it has tasks on; filled by standings_link_nodes */
 };
+
+/* Only where nobody else makes room (P3). */
+static inline bool runner_leaves_last(const struct runner *k) { return band_is_guaranteed(k->standing.band) || k->is_first; }
 
 /* What a queue's runners hold, by what could be asked of it: a bound that tells when no search for victims can succeed. */
 struct offer {
@@ -77,6 +81,7 @@ struct standings {
     const struct cluster *c;
     struct runner *runners;       /* in the order in which they started */
     int32_t count;
+    int64_t now_ms;
     int32_t *first_of_queue;      /* by queue; -1 */
     int32_t *node_tasks;          /* [node_count + 1]: where each node's tasks begin; NULL: not linked yet */
     struct runner_task *tasks;

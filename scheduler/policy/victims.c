@@ -61,6 +61,18 @@ void victims_may_leave(struct victims *v, int32_t runner, enum leaving leaving) 
     v->leavers[v->leaver_count++] = runner;
 }
 
+void victims_let_stay(struct victims *v, int32_t gpus) {
+    int32_t kept = 0;
+    for (int32_t i = 0; i < v->leaver_count; i++) {
+        int32_t runner = v->leavers[i];
+        if (v->taken[runner] || victims_runner(v, runner)->gpus < gpus)
+            v->leavers[kept++] = runner;
+        else
+            v->leaving[runner] = STAYS;
+    }
+    v->leaver_count = kept;
+}
+
 static int least_of(int a, int b) { return a < b ? a : b; }
 
 /* ---- the gang's nodes ---- */

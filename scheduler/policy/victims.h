@@ -61,6 +61,9 @@ struct runner *victims_at(const struct victims *v, int32_t i);                  
 void victims_ask_nobody(struct victims *v);
 void victims_may_leave(struct victims *v, int32_t runner, enum leaving leaving);   /* runners in their order */
 
+/* Those who have not been taken and hold so many GPUs or more stay. */
+void victims_let_stay(struct victims *v, int32_t gpus);
+
 /* Takes the cheapest that make room for the split; false: there are none, and nothing is taken. */
 bool victims_take_cheapest(struct victims *v, const struct split *split);
 void victims_take(struct victims *v, int32_t runner);

@@ -20,7 +20,7 @@ int64_t victims_price_of(const struct victims *v, const struct runner *k) {
     int64_t price = k->price < MOST ? k->price : MOST;
     if (v->leaving[k - v->p->standings.runners] == SHRINKS)
         price = price * (k->gpus - k->gpus_min) / k->gpus;
-    return band_is_guaranteed(k->standing.band) ? price + MOST : price;
+    return runner_leaves_last(k) ? price + MOST : price;
 }
 
 /* Nodes that could serve the need if it left, and nobody else. */

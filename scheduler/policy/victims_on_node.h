@@ -15,7 +15,8 @@ static const int64_t NO_COST = INT64_MAX;   /* it can't be served */
 uint32_t victims_gpus_left(const struct victims *v, const struct task *t);
 int victims_freed(const struct victims *v, int32_t runner);
 
-/* A runner's price as it is compared: of one who shrinks, that of what it gives up; jobs on a guarantee move last. */
+/* A runner's price as it is compared: of one who shrinks, that of what it gives up; a queue's first job leaves last, and jobs on a
+ * guarantee move last. */
 int64_t victims_price_of(const struct victims *v, const struct runner *k);
 /* What it costs at that price. Compared in this order: price, outsiders (what was borrowed under the taker's own parents is settled before
  * anybody outside is asked), GPUs. */

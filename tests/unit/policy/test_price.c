@@ -2,9 +2,10 @@
  *
  * Small worlds, against brute force. Of all sets of those whom the waiting job may make leave, the cheapest that makes room and is right:
  * each by right as the job stands when all have gone, those of its own queue as it stands now, within the measure (each by itself as the
- * job stands now, too), no limit exceeded, and placed by place_gang. Those on a guarantee count more than any price (P3). Like is compared
- * with like: what can be spared, moves and repacking are rules that come before or after evictions, not prices; a set that needs no packing
- * comes before one that does; and a plan clears as few nodes as hold the gang, filled before evenly. Expected:
+ * job stands now, too), no limit exceeded, and placed by place_gang. Those on a guarantee, and queues' first jobs, count more than any
+ * price (P3). Like is compared with like: what can be spared, moves and repacking are rules that come before or after evictions, not
+ * prices; a set that needs no packing comes before one that does; and a plan clears as few nodes as hold the gang, filled before evenly.
+ * Expected:
  *   - a plan exactly where there is such a set, and no moves where evictions do. But for a job over its queue's limit, which takes nothing
  *     from others; and for one in two hundred, where what is cheapest is beyond the measure and only a set with somebody on a guarantee,
  *     of the job's own queue, is not; and for one in a thousand, where the cheapest set that makes room is not right and another is;
@@ -31,7 +32,7 @@ enum { WORLDS = 4000, LARGE_WORLDS = 240 };
 enum { SMALL = 4, RUNNERS_MAX = 10, NODES_MAX = 400, SPAN_MAX = 6, QUEUES = 4, MINUTE_MS = 60000, LARGE_SIZE = 8 };
 
 static const char *const queues[QUEUES] = {"a", "a/x", "b", "c"};
-static const int64_t GUARANTEED_LAST = INT64_C(1) << 40;   /* more than any price here */
+static const int64_t COUNTS_LAST = INT64_C(1) << 40;   /* more than any price here */
 
 static uint64_t seed;
 
@@ -218,8 +219,7 @@ static int64_t price_of(const struct brute *b, uint32_t set) {
     int64_t price = 0;
     for (int i = 0; i < b->p.standings.count; i++)
         if (set >> i & 1)
-            price += job_price(runner(b, i)->job, b->p.now_ms) +
-                     (runner(b, i)->standing.band <= BAND_GUARANTEED ? GUARANTEED_LAST : 0);
+            price += job_price(runner(b, i)->job, b->p.now_ms) + (runner_leaves_last(runner(b, i)) ? COUNTS_LAST : 0);
     return price;
 }
 
@@ -377,7 +377,7 @@ static void assert_bound(struct brute *b) {
     struct split split = b->split;
     if (b->other_split)
         place_split_otherwise(&b->d, &split);
-    if (b->best < GUARANTEED_LAST)
+    if (b->best < COUNTS_LAST)
         assert_true(lower_bound(b, &split, INFINITY) <= (double)b->best * (1 + 1e-9));
 }
 
@@ -386,8 +386,8 @@ static void compare_price(struct tally *t, struct brute *b, const struct found *
     double ratio = (double)(price + 1) / (double)(b->best + 1);
     assert_true(price >= b->best);   /* else it is not right */
     t->plans++;
-    t->price += (double)(price % GUARANTEED_LAST);
-    t->best += (double)(b->best % GUARANTEED_LAST);
+    t->price += (double)(price % COUNTS_LAST);
+    t->best += (double)(b->best % COUNTS_LAST);
     t->dearer += price > b->best;
     t->worst = ratio > t->worst ? ratio : t->worst;
     count_rights(t, b, f->set);
@@ -408,7 +408,7 @@ static void compare(struct tally *t, struct world *w, int64_t id) {
     f.set = set_of(w, &b);
     if (f.starts || f.others)
         return;   /* on more nodes; beside plans for those who were submitted before it */
-    if (!f.plan && b.best != INT64_MAX && b.best >= GUARANTEED_LAST) {
+    if (!f.plan && b.best != INT64_MAX && b.best >= COUNTS_LAST) {
         t->last++;
         return;
     }

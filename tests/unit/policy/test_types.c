@@ -116,7 +116,24 @@ static void what_a_family_shares_of_a_type_is_first_for_those_who_can_use_nothin
     shares_open(&s, &w.c, &w.arena);
     assert_int_equal(s.of[h100].guaranteed[only], 6);
     assert_int_equal(s.of[h100].guaranteed[any], 2);
+    assert_int_equal(s.of[h100].partition[any], 2);
     assert_int_equal(s.of[0].guaranteed[any], 0);   /* nothing is guaranteed to them beyond the type */
+    world_release(&w);
+}
+
+static void the_partition_of_a_type_is_that_of_all_that_is_guaranteed(void **state) {
+    struct world w;
+    struct shares s;
+    (void)state;
+    world_init(&w);
+    nodes(&w, 2);
+    set_guarantee(&w, "a", 8, "H100", 8);
+    int32_t a = cluster_queue(&w.c, "a"), h100 = cluster_gpu_type(&w.c, "H100");
+    submit(&w, "a", 3, "h100");
+    shares_open(&s, &w.c, &w.arena);
+    assert_int_equal(s.of[h100].guaranteed[a], 3);
+    assert_int_equal(s.of[h100].partition[a], 8);
+    assert_int_equal(s.of[0].partition[a], 0);
     world_release(&w);
 }
 
@@ -158,6 +175,7 @@ static void assert_same_shares(const struct shares *a, const struct shares *b, i
             for (int32_t q = 0; q < queues; q++) {
                 assert_int_equal(a->of[t].demand[q], b->of[t].demand[q]);
                 assert_int_equal(a->of[t].guaranteed[q], b->of[t].guaranteed[q]);
+                assert_int_equal(a->of[t].partition[q], b->of[t].partition[q]);
                 assert_int_equal(a->of[t].entitled[q], b->of[t].entitled[q]);
             }
 }
@@ -227,6 +245,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_guarantee_of_a_type_is_given_back_in_that_type),
         cmocka_unit_test(what_a_family_shares_of_a_type_is_first_for_those_who_can_use_nothing_else),
+        cmocka_unit_test(the_partition_of_a_type_is_that_of_all_that_is_guaranteed),
         cmocka_unit_test(nobody_waits_for_what_is_guaranteed_to_him_of_a_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
