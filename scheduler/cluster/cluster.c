@@ -143,7 +143,7 @@ int64_t job_attained_gpu_ms(const struct job *j, int64_t now_ms) {
 }
 
 #define GPU_HOURS INT64_C(3600000)
-static const int64_t level_ends[JOB_LEVELS] = {1 * GPU_HOURS, 8 * GPU_HOURS, 64 * GPU_HOURS, INT64_MAX};
+static const int64_t level_ends[JOB_LEVELS] = {8 * GPU_HOURS, 64 * GPU_HOURS, INT64_MAX};
 
 int32_t job_level(int64_t attained_gpu_ms) {
     int32_t level = 0;

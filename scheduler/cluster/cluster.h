@@ -430,9 +430,9 @@ bool job_is_elastic(const struct job *j);
 bool job_may_hold(const struct job *j, int64_t gpus);                /* is that one of its sizes? */
 int64_t job_attained_gpu_ms(const struct job *j, int64_t now_ms);    /* GPU time so far, the live attempt's included */
 
-/* The level of attained service of so much GPU time, 0 to JOB_LEVELS - 1: below 1, 8 and 64 GPU-hours, and above (2D-LAS with discrete
+/* The level of attained service of so much GPU time, 0 to JOB_LEVELS - 1: below 8 and 64 GPU-hours, and above (2D-LAS with discrete
  * levels, Tiresias, NSDI'19). Run times are unknown; what a job has had is the best guess at what it will still take. */
-enum { JOB_LEVELS = 4 };
+enum { JOB_LEVELS = 3 };
 int32_t job_level(int64_t attained_gpu_ms);
 struct demand job_demand(const struct cluster *c, const struct job *j);
 
