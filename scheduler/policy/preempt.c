@@ -60,9 +60,10 @@ static bool is_undisturbed(const struct search *s, const struct runner *k) {
 static bool is_as_large(const struct search *s, const struct runner *k) {
     const struct demand *d = s->taker.demand;
     const struct need *part = &s->split.need[0];
+    if (k->gpus < part->gpus || d->filter != ALL_NODES || d->barred || d->exclusive || d->topology != LEVEL_ANY)
+        return false;
     const struct task *t = &k->job->placement.tasks[0];
-    bool anywhere = !d->filter && !d->barred && !d->exclusive && d->topology == LEVEL_ANY;
-    return anywhere && k->gpus >= part->gpus && t->cpus >= part->cpus && t->memory_mib >= d->memory_mib;
+    return t->cpus >= part->cpus && t->memory_mib >= d->memory_mib;
 }
 
 static bool could_move(const struct search *s, const struct runner *k) {

@@ -149,6 +149,7 @@ enum { WHEN_EMPTY = ROOM_EMPTY | ROOM_WITHOUT_KEEPING };
 bool reason_of_no_place(struct reason_probe *probe, struct pass *p, const struct demand *asked, struct wait_reason *why) {
     struct room *room = &p->room;
     struct demand least = place_sized(asked, asked->gpus_min), anywhere = least, *d = &least;
+    int64_t keeper;
     *why = (struct wait_reason){.code = WAIT_NO_FIT, .queue = -1, .asked = d->gpus, .available = free_gpus(room, d)};
     count_nodes(room, d, why);
     if (!d->gpus && d->ranks)
@@ -172,9 +173,9 @@ bool reason_of_no_place(struct reason_probe *probe, struct pass *p, const struct
         return false;
     else if (is_constrained(probe, room, d, why))
         return false;
-    else if (fits_in(probe, room, d, ROOM_WITHOUT_KEEPING))
+    else if (who_keeps(p, &keeper) != WAIT_NO_FIT && fits_in(probe, room, d, ROOM_WITHOUT_KEEPING))
         why->code = who_keeps(p, &why->blocker);
-    else if (fits_in(probe, room, d, ROOM_ALL_HEALTHY))
+    else if (room_index(room)->nodes < room->c->node_count && fits_in(probe, room, d, ROOM_ALL_HEALTHY))
         why->code = WAIT_NODE_HEALTH;
     return false;
 }

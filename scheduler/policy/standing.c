@@ -403,7 +403,7 @@ int standing_ways(const struct standings *s, const struct demand *d, uint32_t ba
 
 bool runner_is_movable(const struct standings *s, const struct runner *k) {
     bool runs = k->preemptible && !k->going && k->ran_ms >= 0;
-    return runs && k->fresh && k->gpus > 0 && k->gpus < node_size(s, 0) && k->job->placement.task_count == 1;
+    return runs && k->fresh && k->gpus > 0 && k->gpus < node_size(s, 0) && k->nodes == 1;
 }
 
 uint32_t runner_barred(const struct standings *s, const struct runner *k) { return all_but(s, k->type); }

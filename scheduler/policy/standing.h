@@ -124,7 +124,7 @@ struct standing standing_anywhere(const struct standings *s, const struct demand
  * last, anywhere. How many. */
 enum { STANDING_WAYS_MAX = GPU_TYPES_MAX + 1 };
 int standing_ways(const struct standings *s, const struct demand *d, uint32_t barred[STANDING_WAYS_MAX]);
-/* May it be asked to go on elsewhere? It loses little, and a place for it is easily found. */
+/* May it be asked to go on elsewhere? It loses little, and a place for it is easily found. (standings_link_nodes comes first.) */
 bool runner_is_movable(const struct standings *s, const struct runner *k);
 /* Types of GPU on which a runner is not to go on, when it has to leave where it is. */
 uint32_t runner_barred(const struct standings *s, const struct runner *k);
