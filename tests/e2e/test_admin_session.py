@@ -113,12 +113,22 @@ def the_session_of_the_page(c):
 
 # ---- users of its own ----
 
-def mount_over(path, more):
-    with open(path) as f, tempfile.NamedTemporaryFile("w", delete=False) as own:
-        own.write(f.read().rstrip("\n") + "\n" + more)
-    os.chmod(own.name, 0o644)
-    subprocess.run(["mount", "--bind", own.name, path], check=True)
-    os.unlink(own.name)
+def append(path, more):
+    with open(path, "a") as f:
+        f.write(more)
+
+
+def mount_over_etc():
+    """A copy of the whole folder: a file of it that somebody renames outside, as useradd does, would take what is mounted over it away."""
+    own = tempfile.mkdtemp()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", own], check=True)
+    subprocess.run(["cp", "-a", "/etc/.", own], check=True)
+    append(f"{own}/passwd", "".join(f"{name}:x:{uid}:{uid}::/nonexistent:/bin/sh\n" for name, uid in USERS.items()))
+    append(f"{own}/group", "".join(f"{name}:x:{uid}:\n" for name, uid in USERS.items()) +
+           "".join(f"{name}:x:{gid}:{members}\n" for name, (gid, members) in GROUPS.items()))
+    subprocess.run(["mount", "--bind", own, "/etc"], check=True)
+    subprocess.run(["umount", own], check=True)
+    os.rmdir(own)
 
 
 def enter_namespace():
@@ -128,9 +138,7 @@ def enter_namespace():
     if os.environ.get("MUSTER_TEST_NAMESPACE") != "own":
         os.environ["MUSTER_TEST_NAMESPACE"] = "own"
         os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
-    mount_over("/etc/passwd", "".join(f"{name}:x:{uid}:{uid}::/nonexistent:/bin/sh\n" for name, uid in USERS.items()))
-    mount_over("/etc/group", "".join(f"{name}:x:{uid}:\n" for name, uid in USERS.items()) +
-               "".join(f"{name}:x:{gid}:{members}\n" for name, (gid, members) in GROUPS.items()))
+    mount_over_etc()
     pwd.getpwnam("eve")
 
 
