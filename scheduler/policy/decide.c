@@ -441,21 +441,17 @@ static void note_unfit(struct pass *p, struct order *o, struct unfit *u, const s
 /* It starts, or will by a plan; or an equal does. */
 static bool is_served(struct pass *p, struct order *o, struct line *l, const struct head *h) {
     const struct demand *d = &h->k->demand;
-    bool limited = !h->out && h->why.code == WAIT_QUEUE_LIMIT;
+    bool may_plan = h->may || (!h->out && h->why.code == WAIT_QUEUE_LIMIT), starts = false;
     if (h->may) {
         ahead_bind(p, h->kept);
-        bool starts = start_now(p, h->j, d);
+        starts = start_now(p, h->j, d);
         if (!starts && start_equal_ahead(p, h->j, d, h->standing))
             return true;
-        if (starts || (h->closely && search(p, h->b, d, h->standing, h->j))) {
-            order_step(o, l);
-            return true;
-        }
-    } else if (limited && h->closely && search(p, h->b, d, h->standing, h->j)) {
-        order_step(o, l);
-        return true;
     }
-    return false;
+    if (!starts && !(may_plan && h->closely && search(p, h->b, d, h->standing, h->j)))
+        return false;
+    order_step(o, l);
+    return true;
 }
 
 /* Finds out why, and keeps a place ahead. */
