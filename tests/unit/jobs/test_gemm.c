@@ -135,9 +135,11 @@ static void bf16_rounds_as_the_standard_does(void **state) {
 }
 
 static void wider_vectors_give_the_same_bits(void **state) {
-    float *a = fill(M * K, 11), *b = fill(K * N, 12), *narrow = fill(M * N, 13), *wide = fill(M * N, 14);
-    if (!gemm_use("avx512"))
+    if (!gemm_use("avx512")) {
+        print_message("skipped: this processor has no AVX-512\n");
         skip();
+    }
+    float *a = fill(M * K, 11), *b = fill(K * N, 12), *narrow = fill(M * N, 13), *wide = fill(M * N, 14);
     gemm(wide, N, matrix(a, M, K, true), matrix(b, K, N, true), M, N, K, GEMM_ZERO, NULL);
     assert_true(gemm_use("avx2"));
     gemm(narrow, N, matrix(a, M, K, true), matrix(b, K, N, true), M, N, K, GEMM_ZERO, NULL);
