@@ -391,7 +391,7 @@ static void forget_what_never_fits(struct cluster *c) {
 
 /* A shape that was seen not to fit, and what was kept ahead from the one who saw it: from whom as much is kept or more, for him it does not
  * fit either, in all of the turn. */
-struct unfit { bool is_known, never; uint32_t kept; struct wait_reason why; };
+struct unfit { bool never; uint32_t kept; struct wait_reason why; };
 
 /* The first in line. */
 struct head {
@@ -425,15 +425,16 @@ static bool has_equal_ahead(const struct pass *p, const struct head *h) {
 
 /* Nothing is to be tried for it but what was in vain. */
 static bool is_known_unfit(const struct pass *p, const struct unfit *u, const struct head *h) {
-    return h->may && !h->closely && u->is_known && !(u->kept & ~h->kept) && !(h->b->is_gang && ahead_may_keep(p)) && !has_equal_ahead(p, h);
+    return u && h->may && !h->closely && !(u->kept & ~h->kept) && !(h->b->is_gang && ahead_may_keep(p)) && !has_equal_ahead(p, h);
 }
 
 /* Nothing but the room itself was in its way: then it is in that of all of its shape. */
-static void note_unfit(struct pass *p, struct order *o, struct unfit *u, const struct head *h) {
+static void note_unfit(struct pass *p, struct order *o, struct unfit **u, const struct head *h) {
     const struct demand *d = &h->k->demand;
     if (type_barred(&p->room, d) || (d->gpus != d->gpus_min && !share_admits(&p->room, d->queue, d->gpus, d->preemptible)))
         return;
-    *u = (struct unfit){true, h->hopeless, h->kept, h->why};
+    *u = *u ? *u : arena_alloc(p->arena, sizeof **u);
+    **u = (struct unfit){h->hopeless, h->kept, h->why};
     if (!h->kept)
         order_unfit(o, h->b->shape);
 }
@@ -471,7 +472,7 @@ static void start_waiting(struct pass *p) {
     struct order o;
     struct line *l;
     struct reason_probe probe = {.budget = 1 + REASON_NODES / (1 + p->c->node_count)};
-    struct unfit *unfits = arena_array(p->arena, (size_t)p->c->index.wait_shape_count, sizeof *unfits);
+    struct unfit **unfits = arena_array(p->arena, (size_t)p->c->index.wait_shape_count, sizeof *unfits);   /* by shape; NULL: not known */
     room_bound(&p->room, &p->bounds);
     const enum look *looks = look_at_classes(p);
     order_open(&o, p, looks);
@@ -484,7 +485,7 @@ static void start_waiting(struct pass *p) {
             continue;
         }
         struct head h = look_at(p, j, looks[j->wait_class]);
-        struct unfit *unfit = &unfits[h.b->shape];
+        const struct unfit *unfit = unfits[h.b->shape];
         if (is_known_unfit(p, unfit, &h)) {
             h.why = unfit->why;
             h.hopeless = unfit->never;
@@ -494,7 +495,7 @@ static void start_waiting(struct pass *p) {
         } else {
             explain(p, &probe, &h);
             if (h.may)
-                note_unfit(p, &o, unfit, &h);
+                note_unfit(p, &o, &unfits[h.b->shape], &h);
         }
         h.k->reason = h.why;
         mark->never_fits = h.hopeless && is_never(&h.k->demand, &h.why);
