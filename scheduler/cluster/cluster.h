@@ -290,10 +290,10 @@ struct wait_brief {
     bool is_gang, is_fixed;     /* several GPUs; not preemptible */
 };
 
-/* What is remembered of a class from one turn to the next: a byte, as a gain changes it of all. */
 /* Where one user's jobs are all of a class: the place of the first, and his account; else 0. */
 struct wait_head { int64_t job; int32_t account; };
 
+/* What is remembered of a class from one turn to the next: a byte, as a gain changes it of all. */
 struct wait_mark {
     bool untried : 1;           /* although the others have been: they wait for the next gain */
     bool is_new : 1;            /* nobody has looked at it yet */
