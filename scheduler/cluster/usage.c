@@ -8,7 +8,7 @@
 #include "common/xmalloc.h"
 #include "scheduler/cluster/cluster.h"
 
-enum { FRACTION_BITS = 32, POINT = 62 /* fixed-point numbers 0..1 have so many binary places */ };
+enum { FRACTION_BITS = 32 /* of a uint32_t */, POINT = 62 /* fixed-point numbers 0..1 have so many binary places */ };
 #define ONE (UINT64_C(1) << POINT)
 #define HALF_LIFE_BY_LN2_MS INT64_C(124648850)   /* 86,400,000 / 0.693147... */
 
@@ -29,9 +29,8 @@ static uint64_t remains(int64_t dt_ms) {
     uint64_t fraction = (uint64_t)(dt_ms % USAGE_HALF_LIFE_MS) * (UINT64_C(1) << FRACTION_BITS) / USAGE_HALF_LIFE_MS, part = ONE;
     if (halvings >= POINT)
         return 0;
-    for (int i = 0; i < FRACTION_BITS; i++)
-        if (fraction >> (FRACTION_BITS - 1 - i) & 1)
-            part = (uint64_t)((unsigned __int128)part * roots[i] >> POINT);
+    for (uint32_t left = (uint32_t)fraction; left; left &= ~(UINT32_C(1) << (31 - __builtin_clz(left))))   /* the highest first */
+        part = (uint64_t)((unsigned __int128)part * roots[__builtin_clz(left)] >> POINT);
     return part >> halvings;
 }
 

@@ -215,7 +215,7 @@ static bool has_closed(const struct line *l) { return l->ranking && l->opened < 
 
 /* In a strict queue all are: who can't start stands in the way of the others. */
 static bool is_worth_opening(struct order *o, const struct line *l, const struct ranked_class *k) {
-    return is_strict(l) || !is_let_go(o, k);
+    return is_strict(l) || (o->looks[k->class] != LOOK_NOT && !is_let_go(o, k));   /* most are passed over by the first */
 }
 
 static void reserve_entries(struct order *o, struct line *l, int32_t count) {
