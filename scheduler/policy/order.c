@@ -145,9 +145,10 @@ void order_step(struct order *o, struct line *l) {
 static void close_line(const struct order *o, struct line *l) {
     int64_t first = order_job(o, l)->id;
     for (int32_t i = 1; i < l->count && !o->only_asks; i++) {
+        struct wait_mark *mark = &o->p->c->index.marks[l->entries[i].of->class];
         o->p->c->index.classes[l->entries[i].of->class].reason =
             (struct wait_reason){.code = WAIT_PRIORITY, .queue = l->queue, .blocker = first};
-        o->p->c->index.marks[l->entries[i].of->class].is_new = true;   /* its own reason is found when it is the first */
+        mark->is_new = mark->untried = true;   /* its turn, and its own reason, come when it is the first */
     }
     l->count = 0;
 }
