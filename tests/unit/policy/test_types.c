@@ -99,13 +99,17 @@ static void a_guarantee_of_a_type_is_given_back_in_that_type(void **state) {
     world_release(&w);
 }
 
+static void with_eight_guaranteed(struct world *w) {
+    world_init(w);
+    nodes(w, 2);
+    set_guarantee(w, "a", 8, "H100", 8);
+}
+
 static void what_a_family_shares_of_a_type_is_first_for_those_who_can_use_nothing_else(void **state) {
     struct world w;
     struct shares s;
     (void)state;
-    world_init(&w);
-    nodes(&w, 2);
-    set_guarantee(&w, "a", 8, "H100", 8);
+    with_eight_guaranteed(&w);
     set_guarantee(&w, "a/any", 0, NULL, 0);
     set_guarantee(&w, "a/only", 0, NULL, 0);
     int32_t any = cluster_queue(&w.c, "a/any"), only = cluster_queue(&w.c, "a/only"), h100 = cluster_gpu_type(&w.c, "H100");
@@ -125,9 +129,7 @@ static void the_partition_of_a_type_is_that_of_all_that_is_guaranteed(void **sta
     struct world w;
     struct shares s;
     (void)state;
-    world_init(&w);
-    nodes(&w, 2);
-    set_guarantee(&w, "a", 8, "H100", 8);
+    with_eight_guaranteed(&w);
     int32_t a = cluster_queue(&w.c, "a"), h100 = cluster_gpu_type(&w.c, "H100");
     submit(&w, "a", 3, "h100");
     shares_open(&s, &w.c, &w.arena);
