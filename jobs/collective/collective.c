@@ -93,8 +93,11 @@ void collective_abort(struct collective *c, int exit_code) {
     exit(exit_code);
 }
 
-/* Notes a failure on its way to the caller. */
+/* Notes a failure on its way to the caller. What is under way is ended at once: no peer will, and the caller's memory can't be given back
+ * before a GPU has let go of it. */
 static int noted(struct collective *c, int rc) {
+    if (rc < 0 && !c->broken)
+        c->way->abort(c->state);
     c->broken = c->broken || rc < 0;
     return rc;
 }

@@ -59,9 +59,10 @@ void device_check(cudaError_t code) {
                 told_late(code) ? " (it may be of an operation before: CUDA_LAUNCH_BLOCKING=1 tells which)" : "");
 }
 
+/* Of the stream that everything here goes on, and of no other: sums over the ranks have their own, and may wait for a peer that is dead. */
 int cuda_finish(struct error *err) {
     device.operation = "finish";
-    device_check(cudaDeviceSynchronize());
+    device_check(cudaStreamSynchronize(NULL));
     if (device_ready())
         return 0;
     if (err)
@@ -238,7 +239,7 @@ void device_arithmetic(char *buffer, size_t size) {
 }
 
 void device_close(void) {
-    cudaDeviceSynchronize();
+    cudaStreamSynchronize(NULL);
     free_chunks();
     cudnn_close();
     device_close_products();
