@@ -37,9 +37,11 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unre
 CUDA_HOME  ?= /usr/local/cuda
 NCCL_HOME  ?= $(CUDA_HOME)
 CUDNN_HOME ?= $(CUDA_HOME)
-HAVE_CUDA  := $(and $(wildcard $(CUDA_HOME)/bin/nvcc),$(wildcard $(CUDA_HOME)/include/cublas_v2.h))
+HAVE_CUDA  := $(and $(wildcard $(CUDA_HOME)/bin/nvcc),$(wildcard $(CUDA_HOME)/include/cublasLt.h))
 HAVE_NCCL  := $(and $(wildcard $(NCCL_HOME)/include/nccl.h),$(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h))
 HAVE_CUDNN := $(and $(wildcard $(CUDNN_HOME)/include/cudnn.h),$(wildcard $(CUDA_HOME)/include/cuda_runtime_api.h))
+# -l for a library below a folder. Python's packages (nvidia/nccl, nvidia/cudnn) have it by the name of its version alone: libnccl.so.2.
+linked_from = -l:$(notdir $(firstword $(wildcard $(foreach n,$(2) $(2).*,$(1)/lib64/$(n) $(1)/lib/$(n))) $(2)))
 MPICC      ?= mpicc
 BLAS_DIR   := $(firstword $(wildcard /usr/lib/*/openblas-openmp) $(wildcard /usr/lib64/openblas-openmp))
 

@@ -46,7 +46,8 @@ $(NCCL_LIBRARY): $(NCCL_SOURCES) jobs/collective/nccl.h jobs/collective/collecti
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -fPIE -MMD -MP -fsanitize=%,$(CFLAGS)) -fPIC -fvisibility=hidden -shared -isystem $(CUDA_HOME)/include \
 	    -isystem $(NCCL_HOME)/include -o $@ $(NCCL_SOURCES) $(foreach d,$(wildcard $(NCCL_HOME)/lib64 $(NCCL_HOME)/lib \
-	    $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) -lnccl -lcudart
+	    $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) \
+	    $(call linked_from,$(NCCL_HOME),libnccl.so) -lcudart
 
 # The same on a fake of the hardware, for tests/unit/jobs/test_nccl.sh. One library goes by both names.
 FAKE_NCCL := $(B)/tests/jobs/fake-nccl/libnccl.so.2

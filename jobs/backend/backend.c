@@ -31,6 +31,10 @@ size_t backend_element(enum backend_kind kind, enum backend_precision precision)
     return backend_choose(kind) == BACKEND_CUDA && precision == BACKEND_BF16 ? sizeof(uint16_t) : sizeof(float);
 }
 
+int backend_logits_stride(const struct backend *b, int V) {
+    return b->kind == BACKEND_CPU ? V : (V + LOGITS_MULTIPLE - 1) / LOGITS_MULTIPLE * LOGITS_MULTIPLE;
+}
+
 static int open_cuda(struct backend *b, int local_rank, struct error *err) {
     const void *table;
     int rc = gpu_library_load("muster-backend-cuda.so", "cuda_library", CUDA_LIBRARY_ABI, "CUDA", "--backend cpu", &table, err);

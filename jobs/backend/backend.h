@@ -49,8 +49,10 @@ struct backend_operations {
     void (*linear_forward)(void *out, const void *in, const float *weight, const float *bias, int N, int K, int M);
     void (*linear_backward)(void *din, float *dweight, float *dbias, const void *dout, const void *in, const float *weight, int N, int K,
                             int M);
-    void (*head_forward)(void *logits, const void *in, const float *wte, int N, int C, int V);
-    void (*head_backward)(void *din, float *dwte, const void *dlogits, const void *in, const float *wte, int N, int C, int V);
+    /* Rows of V logits lie `stride` elements apart (backend_logits_stride). What is between them is 0 in a gradient, which cross_entropy
+     * leaves so, and nothing among the logits. */
+    void (*head_forward)(void *logits, const void *in, const float *wte, int N, int C, int V, int stride);
+    void (*head_backward)(void *din, float *dwte, const void *dlogits, const void *in, const float *wte, int N, int C, int V, int stride);
     void (*gelu_forward)(void *out, const void *in, int64_t count);
     void (*gelu_backward)(void *din, const void *dout, const void *in, int64_t count);
     void (*add_to)(void *out, const void *in, int64_t count);
@@ -94,7 +96,7 @@ struct backend_operations {
     void (*relu_backward)(void *d, const void *out, int64_t count);
 
     /* ---- loss and optimiser ---- */
-    void (*cross_entropy)(float *losses, void *logits, const int32_t *targets, int N, int V, float scale);
+    void (*cross_entropy)(float *losses, void *logits, const int32_t *targets, int N, int V, int stride, float scale);
     void (*adamw_step)(float *weight, float *momentum, float *variance, const float *gradient, int64_t count, const struct adamw *a);
     void (*sum_of_squares)(double *sum, const float *x, int64_t count);   /* *sum lies in the backend's memory */
 
@@ -123,6 +125,10 @@ int backend_parse_kind(const char *name, enum backend_kind *kind, struct error *
 enum backend_kind backend_choose(enum backend_kind kind);
 /* Bytes of an activation there, before anything is opened: for memory plans. */
 size_t backend_element(enum backend_kind kind, enum backend_precision precision);
+/* Elements from one row of V logits to the next. Tensor cores read rows of whole multiples of 16 bytes only, and published vocabularies
+ * aren't: GPT-2's is 50,257. */
+enum { LOGITS_MULTIPLE = 8 };
+int backend_logits_stride(const struct backend *b, int V);
 
 /* What its bits depend on: the instructions of a CPU; the model of a GPU, its size, and the versions of its libraries. */
 const char *backend_arithmetic(const struct backend *b, char *buffer, size_t size);
@@ -133,7 +139,7 @@ int backend_open(struct backend *b, enum backend_kind kind, enum backend_precisi
 void backend_close(struct backend *b);   /* again is harmless, also after a failed open */
 
 /* What muster-backend-cuda.so exports under the name `cuda_library`. */
-enum { CUDA_LIBRARY_ABI = 3 };
+enum { CUDA_LIBRARY_ABI = 4 };
 struct cuda_library {
     int abi;
     int (*open)(int local_rank, enum backend_precision precision, struct error *err);

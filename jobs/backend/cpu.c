@@ -20,7 +20,7 @@ static void copy(void *to, const void *from, size_t bytes) {
 
 static int finish(struct error *err) { return 0; }
 
-/* ---- kernels ---- */
+/* ---- kernels; rows of logits lie side by side (backend_logits_stride) ---- */
 
 #define KERNEL(name, parameters, arguments) static void cpu_##name parameters { name arguments; }
 KERNEL(embedding_forward, (void *out, const int32_t *tokens, const float *wte, const float *wpe, int N, int T, int C),
@@ -35,8 +35,8 @@ KERNEL(linear_forward, (void *out, const void *in, const float *weight, const fl
        (out, in, weight, bias, N, K, M))
 KERNEL(linear_backward, (void *din, float *dweight, float *dbias, const void *dout, const void *in, const float *weight, int N, int K,
                          int M), (din, dweight, dbias, dout, in, weight, N, K, M))
-KERNEL(head_forward, (void *logits, const void *in, const float *wte, int N, int C, int V), (logits, in, wte, N, C, V))
-KERNEL(head_backward, (void *din, float *dwte, const void *dlogits, const void *in, const float *wte, int N, int C, int V),
+KERNEL(head_forward, (void *logits, const void *in, const float *wte, int N, int C, int V, int stride), (logits, in, wte, N, C, V))
+KERNEL(head_backward, (void *din, float *dwte, const void *dlogits, const void *in, const float *wte, int N, int C, int V, int stride),
        (din, dwte, dlogits, in, wte, N, C, V))
 KERNEL(gelu_forward, (void *out, const void *in, int64_t count), (out, in, count))
 KERNEL(gelu_backward, (void *din, const void *dout, const void *in, int64_t count), (din, dout, in, count))
@@ -68,7 +68,7 @@ KERNEL(max_pool_backward, (void *din, const void *dout, const uint8_t *winner, i
 KERNEL(relu_forward, (void *x, int64_t count), (x, count))
 KERNEL(relu_backward, (void *d, const void *out, int64_t count), (d, out, count))
 
-KERNEL(cross_entropy, (float *losses, void *logits, const int32_t *targets, int N, int V, float scale),
+KERNEL(cross_entropy, (float *losses, void *logits, const int32_t *targets, int N, int V, int stride, float scale),
        (losses, logits, targets, N, V, scale))
 
 /* ---- decoding: a row at a time where a kernel's vectors would go over the ends of rows ---- */

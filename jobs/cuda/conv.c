@@ -24,16 +24,15 @@ static int group_of(int N, const struct conv *s) {
 
 static const void *sample(const void *images, int n, int64_t size) { return (const char *)images + n * size * element(); }
 
-static void forward(void *out, const void *in, const void *weight, const float *bias, int N, const struct conv *s) {
+static void forward(void *out, const void *in, const void *weight, const void *bias, int N, const struct conv *s) {
     int group = group_of(N, s);
     void *columns = device_scratch((size_t)(group * out_pixels(s) * window(s) * element()));
-    if (bias)
-        device_fill_rows(out, bias, N * out_pixels(s), s->outputs);
     for (int n = 0; n < N; n += group) {
         int count = N - n < group ? N - n : group;
         device_unfold(columns, sample(in, n, in_size(s)), count, s);
-        device_product((void *)sample(out, n, out_pixels(s) * s->outputs), false, bias ? 1 : 0, (struct device_matrix){columns, false},
-                       (struct device_matrix){weight, false}, count * out_pixels(s), s->outputs, window(s));
+        device_product((struct device_result){.at = (void *)sample(out, n, out_pixels(s) * s->outputs), .bias = bias},
+                       (struct device_matrix){.at = columns}, (struct device_matrix){.at = weight}, count * out_pixels(s), s->outputs,
+                       window(s));
     }
 }
 
@@ -52,15 +51,16 @@ static void backward_weight(float *dweight, const void *dout, const void *in, in
     for (int n = 0; n < N; n += group) {
         int count = N - n < group ? N - n : group;
         device_unfold(columns, sample(in, n, in_size(s)), count, s);
-        device_product(dweight, true, 1, (struct device_matrix){columns, true},
-                       (struct device_matrix){sample(dout, n, out_pixels(s) * s->outputs), false}, window(s), s->outputs,
+        device_product((struct device_result){.at = dweight, .floats = true, .adds = true},
+                       (struct device_matrix){.at = columns, .transposed = true},
+                       (struct device_matrix){.at = sample(dout, n, out_pixels(s) * s->outputs)}, window(s), s->outputs,
                        count * out_pixels(s));
     }
 }
 
 void cuda_conv_forward(void *out, const void *in, const float *weight, const float *bias, int N, const struct conv *s) {
     if (device_begin(__func__) && !cudnn_conv_forward(out, in, weight, bias, N, s))
-        forward(out, in, device_operand(weight, (int64_t)window(s) * s->outputs), bias, N, s);
+        forward(out, in, device_operand(weight, (int64_t)window(s) * s->outputs), device_operand(bias, s->outputs), N, s);
 }
 
 void cuda_conv_backward(void *din, float *dweight, float *dbias, const void *dout, const void *in, const float *weight, int N,

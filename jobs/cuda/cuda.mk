@@ -24,7 +24,8 @@ $(OBJ)/cuda/%.cu.o: %.cu
 $(CUDA_LIBRARY): $(call cuda_objects,cuda,$(CUDNN_CHOICE)) jobs/cuda/exports
 	@mkdir -p $(@D)
 	$(CXX) -shared -o $@ $(filter %.o,$^) $(CUDA_EXPORTS) -Wl,-z,defs \
-	    $(foreach d,$(CUDA_DIRS),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) -Wl,--as-needed $(if $(HAVE_CUDNN),-lcudnn) -lcublas -lcudart -lm
+	    $(foreach d,$(CUDA_DIRS),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) -Wl,--as-needed \
+	    $(if $(HAVE_CUDNN),$(call linked_from,$(CUDNN_HOME),libcudnn.so)) -lcublasLt -lcudart -lm
 
 # Misaligned packs trap, as on a GPU.
 FAKE_CUDA     := tests/unit/jobs/fake_cuda
@@ -34,7 +35,7 @@ FAKE_CXXFLAGS := -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-exceptions -fn
                  -fsanitize-undefined-trap-on-error -I$(FAKE_CUDA) -I. -MMD -MP
 $(OBJ)/fake-cuda/%.c.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CUDA_CFLAGS) -DUNFOLDED_MAX=16384 -I$(FAKE_CUDA) -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include -c -o $@ $<
+	$(CC) $(CUDA_CFLAGS) -DUNFOLDED_MAX=16384 -DATTENTION_TOGETHER_MAX=4096 -I$(FAKE_CUDA) -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include -c -o $@ $<
 $(OBJ)/fake-cuda/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(CXX) $(FAKE_CXXFLAGS) -x c++ -c -o $@ $<
@@ -52,9 +53,9 @@ unit-programs: $(if $(shell command -v $(CXX)),$(FAKE_LIBRARY))
 
 # On a machine with a GPU. Where there is none, a line says so.
 .PHONY: test-gpu
-test-gpu: $(CUDA_LIBRARY) $(if $(HAVE_NCCL),$(NCCL_LIBRARY)) $(BIN)/muster-train $(BIN)/muster-infer $(B)/tests/jobs/test_cuda
+test-gpu: $(CUDA_LIBRARY) $(if $(HAVE_NCCL),$(NCCL_LIBRARY)) $(addprefix $(BIN)/,$(PROGRAMS)) $(B)/tests/jobs/test_cuda
 	@BIN=$(BIN) MUSTER_CUDA_LIBRARY=$(CUDA_LIBRARY) tests/run $(B)/tests/jobs/test_cuda tests/unit/jobs/test_cuda_training.sh \
-	    tests/unit/jobs/test_gpu_ranks.sh tests/unit/jobs/test_cuda_inference.sh
+	    tests/unit/jobs/test_gpu_ranks.sh tests/unit/jobs/test_cuda_inference.sh tests/e2e/test_gpu.py
 	@MUSTER_CUDNN=off MUSTER_CUDA_LIBRARY=$(CUDA_LIBRARY) tests/run $(B)/tests/jobs/test_cuda
 
 # cuDNN without a GPU, for tests/unit/jobs/test_cudnn.sh. The real one makes plans for GPUs that are described to it; its engines want a
@@ -69,7 +70,8 @@ cudnn_program  = $(CC) $(filter-out -MMD -MP,$(CFLAGS)) -isystem $(CUDA_HOME)/in
     $(filter %.c %.a,$^)
 $(CUDNN_PLANS): tests/unit/jobs/cudnn_plans.c $(CUDNN_GRAPHS) $(CUDNN_HEADERS) $(call layer,common)
 	@mkdir -p $(@D)
-	$(cudnn_program) $(foreach d,$(CUDA_DIRS),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) -lcudnn -lm
+	$(cudnn_program) $(foreach d,$(CUDA_DIRS),-L$(d) -Wl$(comma)-rpath$(comma)$(d)) \
+	    $(call linked_from,$(CUDNN_HOME),libcudnn.so) -lm
 $(CUDNN_NUMBERS): tests/unit/jobs/cudnn_numbers.c tests/unit/jobs/fake_cudnn.c $(CUDNN_GRAPHS) $(CUDNN_HEADERS) $(JOBS_BASE)
 	@mkdir -p $(@D)
 	$(cudnn_program) $(JOBS_LIBS)

@@ -3,8 +3,8 @@
  * those of lse and bias.
  *
  * What is known without a GPU (tests/unit/jobs/test_cudnn.sh): that these graphs have engines whose plans finalize, for an A100 and an H100
- * with cuDNN 9.19; and that, taken word by word, they compute what the kernels do. No GPU has run them yet: what the engines make of them,
- * and how fast, `make test-gpu` is there to tell, which holds every operation against its definition in double.
+ * with cuDNN 9.19; and that, taken word by word, they compute what the kernels do. What the engines make of them `make test-gpu` tells,
+ * which holds every operation against its definition in double.
  */
 #ifndef JOBS_CUDA_CUDNN_GRAPHS_H
 #define JOBS_CUDA_CUDNN_GRAPHS_H

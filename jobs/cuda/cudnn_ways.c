@@ -9,8 +9,12 @@
 #include "jobs/cuda/cudnn_graphs.h"
 #include "jobs/cuda/device.h"
 
-/* The deterministic backward of attention keeps a matrix a head: 2 bytes * B*H*T*T. Beyond this it isn't worth its memory. */
-static const size_t WORKSPACE_MAX = (size_t)2 << 30;
+/* The deterministic backward of attention keeps a matrix a head: 2 bytes * B*H*T*T. So many sequences go together as keep this much, and
+ * beyond the other number not even one. The fake GPU's is small, so that tests have several groups. */
+#ifndef ATTENTION_TOGETHER_MAX
+#define ATTENTION_TOGETHER_MAX (INT64_C(1) << 30)
+#endif
+static const size_t WORKSPACE_MAX = (size_t)8 << 30;
 
 enum way { ATTENTION_FORWARD, ATTENTION_BACKWARD, CONV_FORWARD, CONV_FORWARD_BIAS, CONV_BACKWARD_INPUT, CONV_BACKWARD_WEIGHT };
 
@@ -102,12 +106,13 @@ static struct cudnn_graph *graph_for(struct shape shape) {
     return entries[entry_count++].graph;
 }
 
-static void run(struct cudnn_graph *g, void *const *arguments) {
+static void run_in(void *workspace, struct cudnn_graph *g, void *const *arguments) {
     struct error err;
-    void *workspace = device_scratch(cudnn_graph_workspace(g));
     if (device_ready() && cudnn_graph_run(g, gpu.handle, arguments, workspace, &err) < 0)
         device_fail(ERR_FAILED, "%s", err.text);
 }
+
+static void run(struct cudnn_graph *g, void *const *arguments) { run_in(device_scratch(cudnn_graph_workspace(g)), g, arguments); }
 
 size_t cudnn_version(void) { return open_handle() ? cudnnGetVersion() : 0; }
 
@@ -144,14 +149,28 @@ bool cudnn_attention_forward(void *out, float *lse, const void *qkv, int B, int 
     return g;
 }
 
+static int sequences_together(int B, int T, int H) {
+    int n = B;
+    while (n > 1 && (B % n != 0 || 2 * (int64_t)n * H * T * T > ATTENTION_TOGETHER_MAX))
+        n--;
+    return n;
+}
+
 bool cudnn_attention_backward(void *dqkv, const void *dout, const void *out, const float *lse, const void *qkv, int B, int T, int C,
                               int H) {
     bool fits = aligned(dqkv) && aligned(dout) && aligned(out) && aligned(qkv);
-    struct cudnn_graph *g = fits ? attention_graph(ATTENTION_BACKWARD, B, T, C, H) : NULL;
-    if (g)
-        run(g, (void *[]){channel(dqkv, 0), channel(dqkv, C), channel(dqkv, 2 * C), writable(dout), writable(out), writable(lse),
-                          channel(qkv, 0), channel(qkv, C), channel(qkv, 2 * C)});
-    return g;
+    int together = sequences_together(B, T, H);
+    struct cudnn_graph *g = fits ? attention_graph(ATTENTION_BACKWARD, together, T, C, H) : NULL;
+    if (!g)
+        return false;
+    void *workspace = device_scratch(cudnn_graph_workspace(g));
+    for (int64_t b = 0; b < B; b += together) {
+        int64_t at = b * T * C;
+        run_in(workspace, g, (void *[]){channel(dqkv, 3 * at), channel(dqkv, 3 * at + C), channel(dqkv, 3 * at + 2 * C), channel(dout, at),
+                                        channel(out, at), writable(lse + b * H * T), channel(qkv, 3 * at), channel(qkv, 3 * at + C),
+                                        channel(qkv, 3 * at + 2 * C)});
+    }
+    return true;
 }
 
 /* ---- convolution ---- */

@@ -38,24 +38,33 @@ __global__ void cache_append_kernel(T *keys, T *values, const T *qkv, const stru
 
 /* ---- products ---- */
 
-/* COLUMNS outputs of up to R rows a block: 64 bytes of each row of weights. DEEP threads share the inputs of an output; their sums are
- * added in their order. */
-enum { COLUMNS = 16, DEEP = 32 };
+/* COLUMNS outputs of up to R rows a block: 32 bytes of each row of weights. DEEP threads share the inputs of an output, and their sums are
+ * added in their order. Inputs come by way of shared memory, a CHUNK at a time; a thread asks for all its weights of a chunk at once, for
+ * what takes long is until the first arrives. */
+enum { COLUMNS = 8, DEEP = 64, AHEAD = 8, CHUNK = DEEP * AHEAD };
 
 template <typename T, int R>
 __global__ void decode_linear_kernel(T *out, const T *in, const float *weight, const float *bias, int N, int K, int M) {
-    __shared__ float parts_of[R][DEEP][COLUMNS];
-    int m = blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * R;
+    __shared__ float inputs[CHUNK][R], parts_of[R][DEEP][COLUMNS];
+    int m = blockIdx.x * COLUMNS + threadIdx.x, first = blockIdx.y * R, thread = threadIdx.y * COLUMNS + threadIdx.x;
     const float *column = weight + (m < M ? m : M - 1);
-    const T *row[R];
-    float sum[R] = {};
-    for (int r = 0; r < R; r++)
-        row[r] = in + (int64_t)(first + r < N ? first + r : N - 1) * K;
-#pragma unroll 4
-    for (int k = threadIdx.y; k < K; k += DEEP) {
-        float w = column[(int64_t)k * M];
-        for (int r = 0; r < R; r++)
-            sum[r] = fmaf(to_float(row[r][k]), w, sum[r]);
+    float w[AHEAD], sum[R] = {};
+    for (int chunk = 0; chunk < K; chunk += CHUNK) {
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++) {
+            int k = chunk + j * DEEP + threadIdx.y;
+            w[j] = k < K ? column[(int64_t)k * M] : 0;
+        }
+        __syncthreads();   /* the inputs of the chunk before have been read */
+        for (int i = thread; i < CHUNK * R; i += COLUMNS * DEEP) {
+            int r = i % R, k = chunk + i / R;   /* neighbours write to neighbouring banks */
+            inputs[i / R][r] = k < K && first + r < N ? to_float(in[(int64_t)(first + r) * K + k]) : 0;
+        }
+        __syncthreads();
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++)
+            for (int r = 0; r < R; r++)
+                sum[r] = fmaf(inputs[j * DEEP + threadIdx.y][r], w[j], sum[r]);
     }
     for (int r = 0; r < R; r++)
         parts_of[r][threadIdx.y][threadIdx.x] = sum[r];
@@ -64,6 +73,7 @@ __global__ void decode_linear_kernel(T *out, const T *in, const float *weight, c
     if (r >= R || first + r >= N || m >= M)
         return;
     float total = bias[m];
+#pragma unroll 8
     for (int part = 0; part < DEEP; part++)
         total += parts_of[r][part][threadIdx.x];
     set(out[(int64_t)(first + r) * M + m], total);
@@ -125,34 +135,48 @@ struct softmax {
     float max, sum, mixed[A_LANE];
 };
 
+/* x[p] = element d of position p, 0 beyond `count`: all asked for at once. */
+template <typename T> __device__ static void load_positions(float (&x)[CACHE_BLOCK], const T *from, int count, int C, int d) {
+#pragma unroll
+    for (int p = 0; p < CACHE_BLOCK; p++)
+        x[p] = p < count ? to_float(from[(int64_t)p * C + d]) : 0;
+}
+
 /* The positions of one block of the cache; keys and values are those of its first position. */
 template <typename T>
 __device__ static void take_block(struct softmax *s, const float (&q)[A_LANE], const T *keys, const T *values, int count, int C,
                                   int depth) {
-    float scores[CACHE_BLOCK], max = s->max;
+    float x[CACHE_BLOCK], scores[CACHE_BLOCK] = {}, max = s->max;
+#pragma unroll
+    for (int j = 0; j < A_LANE; j++) {
+        int d = threadIdx.x + WARP * j;
+        if (d >= depth)
+            break;
+        load_positions(x, keys, count, C, d);
+        for (int p = 0; p < CACHE_BLOCK; p++)
+            scores[p] = fmaf(q[j], x[p], scores[p]);
+    }
     for (int p = 0; p < CACHE_BLOCK; p++) {
-        float dot = 0;
-        for (int j = 0; p < count && j < A_LANE; j++) {
-            int d = threadIdx.x + WARP * j;
-            if (d < depth)
-                dot = fmaf(q[j], to_float(keys[(int64_t)p * C + d]), dot);
-        }
-        scores[p] = p < count ? warp_sum(dot) : -INFINITY;
-        max = fmaxf(max, scores[p]);
+        scores[p] = warp_sum(scores[p]);
+        if (p < count)
+            max = fmaxf(max, scores[p]);
     }
     float shrink = expf(s->max - max);   /* at first 0 */
     s->max = max;
     s->sum *= shrink;
-    for (int j = 0; j < A_LANE; j++)
+    for (int p = 0; p < CACHE_BLOCK; p++) {
+        scores[p] = p < count ? expf(scores[p] - max) : 0;
+        s->sum += scores[p];
+    }
+#pragma unroll
+    for (int j = 0; j < A_LANE; j++) {
+        int d = threadIdx.x + WARP * j;
         s->mixed[j] *= shrink;
-    for (int p = 0; p < count; p++) {
-        float weight = expf(scores[p] - max);
-        s->sum += weight;
-        for (int j = 0; j < A_LANE; j++) {
-            int d = threadIdx.x + WARP * j;
-            if (d < depth)
-                s->mixed[j] = fmaf(weight, to_float(values[(int64_t)p * C + d]), s->mixed[j]);
-        }
+        if (d >= depth)
+            continue;
+        load_positions(x, values, count, C, d);
+        for (int p = 0; p < CACHE_BLOCK; p++)
+            s->mixed[j] = fmaf(scores[p], x[p], s->mixed[j]);
     }
 }
 

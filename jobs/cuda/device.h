@@ -4,8 +4,8 @@
  * operation of the table begins with device_begin, and asks the functions below for what it needs; a failure sticks to the device with the
  * operation's name, and from then on nothing is begun or launched until cuda_finish has told of it.
  *
- * No GPU has run any of this yet: the tests run it on an emulation (tests/unit/jobs/fake_cuda), which tells right from wrong, but neither
- * speed nor what a real memory system does. docs/benchmarks.md lists what is still to be measured.
+ * Tests run it on an emulation (tests/unit/jobs/fake_cuda), which tells right from wrong, but neither speed nor what a real memory system
+ * does, and by `make test-gpu` on a GPU. docs/benchmarks.md has what was seen and measured on an H100.
  */
 #ifndef JOBS_CUDA_DEVICE_H
 #define JOBS_CUDA_DEVICE_H
@@ -40,25 +40,31 @@ void *device_scratch(size_t bytes);
 
 /* ---- products (products.c) ---- */
 
-/* A row-major matrix as it lies, of activations unless it is `floats`, dense. As an operand it may be taken transposed. */
+/* A row-major matrix as it lies, of activations or weights. As an operand it may be taken transposed. */
 struct device_matrix {
     const void *at;
     bool transposed;
+    int stride;          /* elements from row to row; 0: as many as there are columns */
 };
-/* out [rows,columns] = a [rows,depth] * b [depth,columns] + beta * out, rounded once. out has fp32 elements where it is `floats`, else
- * those of activations; sums are fp32. */
-void device_product(void *out, bool floats, float beta, struct device_matrix a, struct device_matrix b, int64_t rows, int columns,
-                    int64_t depth);
+/* Where a product goes: over what was there, or added to it. Elements are fp32 if `floats`, else those of activations. */
+struct device_result {
+    void *at;
+    int stride;
+    bool floats, adds;
+    const void *bias;    /* for each row, as an operand; NULL: none */
+};
+/* out [rows,columns] = a [rows,depth] * b [depth,columns]. Sums are fp32, with the bias and what was there. They are rounded once, but
+ * for small or odd shapes, whose product cuBLAS may round before it adds a bias. */
+void device_product(struct device_result out, struct device_matrix a, struct device_matrix b, int64_t rows, int columns, int64_t depth);
 bool device_open_products(struct error *err);
 int device_products_version(void);   /* of cuBLAS, as it counts */
 void device_close_products(void);
 
-/* Weights as operands of a product: themselves, or a copy in bf16. */
+/* Weights as operands of a product: themselves, or a copy in bf16. NULL stays NULL. */
 const void *device_operand(const float *weight, int64_t count);
 
 /* ---- kernels that operations share ---- */
 
-void device_fill_rows(void *out, const float *row, int64_t rows, int columns);           /* each becomes this row */
 void device_add_column_sums(float *sums, const void *in, int64_t rows, int columns);    /* adds the sum over the rows */
 void device_to_bf16(void *out, const float *in, int64_t count);
 void device_transpose(void *out, const float *in, int rows, int columns);               /* activations, from in [rows,columns] */
@@ -93,8 +99,8 @@ void cuda_layernorm_backward(void *din, float *dweight, float *dbias, const void
 void cuda_linear_forward(void *out, const void *in, const float *weight, const float *bias, int N, int K, int M);
 void cuda_linear_backward(void *din, float *dweight, float *dbias, const void *dout, const void *in, const float *weight, int N, int K,
                           int M);
-void cuda_head_forward(void *logits, const void *in, const float *wte, int N, int C, int V);
-void cuda_head_backward(void *din, float *dwte, const void *dlogits, const void *in, const float *wte, int N, int C, int V);
+void cuda_head_forward(void *logits, const void *in, const float *wte, int N, int C, int V, int stride);
+void cuda_head_backward(void *din, float *dwte, const void *dlogits, const void *in, const float *wte, int N, int C, int V, int stride);
 void cuda_gelu_forward(void *out, const void *in, int64_t count);
 void cuda_gelu_backward(void *din, const void *dout, const void *in, int64_t count);
 void cuda_add_to(void *out, const void *in, int64_t count);
@@ -130,7 +136,7 @@ void cuda_max_pool_backward(void *din, const void *dout, const uint8_t *winner, 
 void cuda_relu_forward(void *x, int64_t count);
 void cuda_relu_backward(void *d, const void *out, int64_t count);
 
-void cuda_cross_entropy(float *losses, void *logits, const int32_t *targets, int N, int V, float scale);
+void cuda_cross_entropy(float *losses, void *logits, const int32_t *targets, int N, int V, int stride, float scale);
 void cuda_adamw_step(float *weight, float *momentum, float *variance, const float *gradient, int64_t count, const struct adamw *a);
 void cuda_sum_of_squares(double *sum, const float *x, int64_t count);
 

@@ -149,25 +149,3 @@ void cuda_move_towards(float *out, const float *in, float rate, int64_t count) {
 }
 
 void device_to_bf16(void *out, const float *in, int64_t count) { from_floats<bf16>(out, in, count); }
-
-/* ---- the same row everywhere ---- */
-
-template <typename T, int W> __global__ void fill_rows_kernel(T *out, const float *row, int64_t packs, int columns) {
-    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= packs)
-        return;
-    float x[W];
-    load(x, row + W * i % columns);
-    store(out + W * i, x);
-}
-
-template <typename T> static void fill_rows(void *to, const float *row, int64_t rows, int columns) {
-    T *out = (T *)to;
-    int64_t count = rows * columns;
-    if (columns % 4 == 0 && in_fours(out) && in_fours(row))
-        LAUNCH((fill_rows_kernel<T, 4>), parts(count / 4, THREADS), THREADS, 0, out, row, count / 4, columns);
-    else
-        LAUNCH((fill_rows_kernel<T, 1>), parts(count, THREADS), THREADS, 0, out, row, count, columns);
-}
-
-void device_fill_rows(void *out, const float *row, int64_t rows, int columns) { BY_ELEMENT(fill_rows, out, row, rows, columns); }

@@ -3,7 +3,8 @@
 
 enum { ROWS = 8 /* a block; a warp each */, CHUNK = 128 /* rows of a partial sum */ };
 
-/* W elements of a row at a time: 4 where C and the addresses divide by it, else 1. */
+/* W elements of a row at a time: 4 where C and the addresses divide by it, else 1. Loops are unrolled so that loads don't wait for each
+ * other: in decoding a row is all there is. */
 template <typename T, int W>
 __global__ void layernorm_kernel(T *out, float *mean, float *rstd, const T *in, const float *weight, const float *bias, int N, int C) {
     int64_t n = (int64_t)blockIdx.x * ROWS + threadIdx.y;
@@ -11,18 +12,21 @@ __global__ void layernorm_kernel(T *out, float *mean, float *rstd, const T *in, 
         return;
     const T *row = in + n * C;
     float x[W], w[W], b[W], sum = 0, squares = 0;
+#pragma unroll 4
     for (int c = threadIdx.x * W; c < C; c += WARP * W) {
         load(x, row + c);
         for (int i = 0; i < W; i++)
             sum += x[i];
     }
     float m = warp_sum(sum) / (float)C;
+#pragma unroll 4
     for (int c = threadIdx.x * W; c < C; c += WARP * W) {
         load(x, row + c);
         for (int i = 0; i < W; i++)
             squares += (x[i] - m) * (x[i] - m);
     }
     float r = 1 / sqrtf(warp_sum(squares) / (float)C + 1e-5f);
+#pragma unroll 4
     for (int c = threadIdx.x * W; c < C; c += WARP * W) {
         load(x, row + c);
         load(w, weight + c);

@@ -20,6 +20,7 @@ struct gpt_pass {
     const struct backend *backend;
     int sequences, positions;   /* as allocated */
     int rows;                   /* of the last forward */
+    int stride;                 /* of the logits' rows */
     char *memory;
     void *embedded;
     struct block_pass *blocks;
@@ -54,7 +55,7 @@ static int64_t carve(struct gpt_pass *p, const struct gpt_config *config, size_t
     CARVE(p->ln_f, N * C, element);
     CARVE(p->ln_f_mean, N, sizeof(float));
     CARVE(p->ln_f_rstd, N, sizeof(float));
-    CARVE(p->logits, N * config->vocabulary, element);
+    CARVE(p->logits, N * (config->vocabulary + LOGITS_MULTIPLE - 1), element);   /* whatever their stride */
     CARVE(p->losses, N, sizeof(float));
     CARVE(p->d_stream, N * C, element);
     CARVE(p->d_branch, N * C, element);
@@ -77,6 +78,7 @@ struct gpt_pass *gpt_pass_new(const struct gpt *g, const struct backend *backend
     p->backend = backend;
     p->sequences = sequences;
     p->positions = positions;
+    p->stride = backend_logits_stride(backend, g->config.vocabulary);
     p->blocks = xcalloc((size_t)g->config.layers, sizeof *p->blocks);
     p->memory = backend->operations->allocate((size_t)gpt_pass_bytes(&g->config, backend->element, sequences, positions));
     p->told = xcalloc((size_t)rows, sizeof *p->told);
@@ -126,8 +128,8 @@ double gpt_forward(const struct gpt *g, struct gpt_pass *p, const int32_t *token
         stream = p->blocks[l].out;
     }
     o->layernorm_forward(p->ln_f, p->ln_f_mean, p->ln_f_rstd, stream, final, final + C, N, C);
-    o->head_forward(p->logits, p->ln_f, wte, N, C, V);
-    o->cross_entropy(p->losses, p->logits, targets, N, V, scale);
+    o->head_forward(p->logits, p->ln_f, wte, N, C, V, p->stride);
+    o->cross_entropy(p->losses, p->logits, targets, N, V, p->stride, scale);
     double sum = 0;
     o->download(p->told, p->losses, (size_t)N * sizeof *p->told);
     for (int n = 0; n < N; n++)
@@ -164,7 +166,7 @@ void gpt_backward(const struct gpt *g, struct gpt_pass *p, const int32_t *tokens
     const struct backend_operations *o = p->backend->operations;
     int N = p->rows, C = g->config.channels, V = g->config.vocabulary, last = g->config.layers - 1;
     int64_t final_at = gpt_final_at(g);
-    o->head_backward(p->d_branch, gradient, p->logits, p->ln_f, g->weights, N, C, V);
+    o->head_backward(p->d_branch, gradient, p->logits, p->ln_f, g->weights, N, C, V, p->stride);
     o->clear(p->d_stream, (size_t)N * (size_t)C * p->backend->element);
     o->layernorm_backward(p->d_stream, gradient + final_at, gradient + final_at + C, p->d_branch, p->blocks[last].out,
                           g->weights + final_at, p->ln_f_mean, p->ln_f_rstd, N, C);

@@ -149,7 +149,7 @@ struct mlp_result mlp_forward(const struct mlp *m, const float *weights, struct 
     }
     size_t rows = (size_t)samples;
     o->to_floats(p->logits, p->out[last], (int64_t)samples * classes);
-    o->cross_entropy(p->losses, p->out[last], labels, samples, classes, scale);
+    o->cross_entropy(p->losses, p->out[last], labels, samples, classes, classes, scale);
     o->download(p->told_logits, p->logits, rows * (size_t)classes * sizeof(float));
     o->download(p->told_losses, p->losses, rows * sizeof(float));
     o->download(p->told_labels, labels, rows * sizeof *labels);

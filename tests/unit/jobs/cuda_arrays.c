@@ -76,14 +76,18 @@ int release_arrays(void **state) {
 
 size_t activation(void) { return bf16 ? 2 : 4; }
 
+void give(struct array *a) {
+    void *packed = xmalloc((size_t)a->count * a->element);
+    pack_elements(packed, a);
+    gpu->upload(a->there, packed, (size_t)a->count * a->element);
+    free(packed);
+}
+
 struct array *filled(int64_t count, size_t element, uint64_t seed, double scale) {
     struct array *a = new_array(count, element);
-    void *packed = xmalloc((size_t)count * element);
     for (int64_t i = 0; i < count; i++)
         a->here[i] = rounded(scale * random_normal(seed, 0, (uint64_t)i), element);
-    pack_elements(packed, a);
-    gpu->upload(a->there, packed, (size_t)count * element);
-    free(packed);
+    give(a);
     return a;
 }
 
@@ -135,6 +139,22 @@ void expect_within(const struct array *a, double roundings, const char *what) {
 }
 
 void expect(const struct array *a, const char *what) { expect_within(a, 0.3, what); }
+
+struct array *spread(const struct array *dense, int rows, int columns, int stride, double between) {
+    struct array *a = new_array((int64_t)rows * stride, dense->element);
+    for (int64_t i = 0; i < a->count; i++)
+        a->here[i] = i % stride < columns ? dense->here[i / stride * columns + i % stride] : between;
+    give(a);
+    return a;
+}
+
+struct array *gathered(const struct array *spread, int rows, int columns, int stride) {
+    struct array *a = new_array((int64_t)rows * columns, spread->element);
+    for (int r = 0; r < rows; r++)
+        gpu->copy(a->there + (size_t)r * (size_t)columns * a->element, spread->there + (size_t)r * (size_t)stride * a->element,
+                  (size_t)columns * a->element);
+    return a;
+}
 
 void take(struct array *a) {
     void *got = xmalloc((size_t)a->count * a->element);

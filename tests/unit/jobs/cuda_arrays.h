@@ -47,7 +47,11 @@ double element_at(const void *from, size_t element, int64_t i);
 /* What lies there against what was computed here: by the rounding of an element, of each and some of what they are on average. */
 void expect(const struct array *a, const char *what);
 void expect_within(const struct array *a, double roundings, const char *what);
-/* What lies there is the input of what comes next. */
+/* What lies there is the input of what comes next; and the other way. */
 void take(struct array *a);
+void give(struct array *a);
+/* The rows of a dense array, `stride` apart, with this `between` them. */
+struct array *spread(const struct array *dense, int rows, int columns, int stride, double between);
+struct array *gathered(const struct array *spread, int rows, int columns, int stride);   /* zeros here */
 
 #endif
