@@ -1,5 +1,6 @@
 # Benchmarks, next to the machine's own limits. `make bench-control` measures the scheduler and the worker, `make bench-policy` the pure
-# decisions alone, `make bench-compute` training on CPUs, `make bench-peers` the same work beside PyTorch, `make bench-gpu` a GPU.
+# decisions alone, `make bench-compute` training on CPUs, `make bench-peers` the same work beside PyTorch, `make bench-gpu` a GPU, beside
+# PyTorch where python3 has it.
 
 BENCH := $(B)/bench
 
@@ -41,6 +42,12 @@ $(BENCH)/bench_gpu: $(OBJ)/tests/bench/bench_gpu.o $(OBJ)/tests/bench/bench_numb
                     $(call layer,jobs/kernels) $(call layer,common)
 	$(call link,$(JOBS_LIBS))
 
+# A benchmark that no longer builds is a failure of `make test`.
+ifeq ($(VARIANT),release)
+unit-programs: $(addprefix $(BENCH)/,bench_control bench_policy bench_decode bench_reduce bench_gpu \
+                 $(if $(wildcard $(BLAS_INCLUDE)/cblas.h),bench_compute bench_cnn))
+endif
+
 .PHONY: bench-gpu bench bench-control bench-policy bench-compute bench-peers
 bench-control: $(BENCH)/bench_control $(BENCH)/stamp $(addprefix $(BIN)/,musterd muster-worker muster muster-train)
 	@BIN=$(BIN) tests/bench/control $(BENCH)/bench_control $(BENCH)/stamp
@@ -58,4 +65,5 @@ bench-peers: $(BIN)/muster-train
 	@BIN=$(BIN) tests/bench/peers.py
 bench-gpu: $(BENCH)/bench_gpu $(CUDA_LIBRARY)
 	@$(BENCH)/bench_gpu || [ $$? -eq 77 ]
+	@python3 tests/bench/gpu_torch.py || [ $$? -eq 77 ]
 bench: bench-control bench-policy bench-compute

@@ -2,7 +2,11 @@
  *
  * Prints `metric value unit` lines, medians of wall times. A share is of the table's figures for the GPU (dense bf16 and memory bandwidth,
  * by NVIDIA's data sheets), and for training also of the product measured in the same run. What a step takes includes the download of its
- * loss and norm, as in muster-train. `small` as the only word runs tiny shapes, which tells that it runs and nothing else.
+ * loss and norm, as in muster-train.
+ *
+ *     bench_gpu [small | product | attention | training | published | decoding]
+ *
+ * One word is the only part to measure (a profiler's run, say); `small` runs tiny shapes, which tells that it runs and nothing else.
  */
 #include <math.h>
 #include <stdio.h>
@@ -57,12 +61,15 @@ static void print_of(const char *run, const char *what, double value, const char
     numbers_print(metric, value, unit);
 }
 
+/* The same million over and over. */
 static float *random_floats(int64_t count) {
-    float *here = xmalloc((size_t)count * sizeof *here), *there = gpu->allocate((size_t)count * sizeof *there);
-    for (int64_t i = 0; i < count; i++)
-        here[i] = 0.02f * random_normal(1, 0, (uint64_t)i);
-    gpu->upload(there, here, (size_t)count * sizeof *here);
-    free(here);
+    enum { MILLION = 1 << 20 };
+    static float million[MILLION];
+    float *there = gpu->allocate((size_t)count * sizeof *there);
+    for (int i = 0; i < MILLION && million[0] == 0; i++)
+        million[MILLION - 1 - i] = 0.02f * random_normal(1, 0, (uint64_t)i);
+    for (int64_t at = 0; at < count; at += MILLION)
+        gpu->upload(there + at, million, (size_t)(count - at < MILLION ? count - at : MILLION) * sizeof *there);
     return there;
 }
 
@@ -81,7 +88,7 @@ struct product { int N, C, V; void *in, *out; float *wte; };
 
 static void multiply(void *with) {
     struct product *p = with;
-    gpu->head_forward(p->out, p->in, p->wte, p->N, p->C, p->V);
+    gpu->head_forward(p->out, p->in, p->wte, p->N, p->C, p->V, p->V);
 }
 
 static double measure_product(int N, int side) {
@@ -251,7 +258,7 @@ static void measure_decoding(const char *run, const struct gpt_config *config, i
     double s = seconds_of(decode, &d, DECODE_STEPS);
     print_of(run, "tok_s", batch / s, "tokens/s");
     if (limits)
-        print_of(run, "share", 4e-9 * (double)d.g.count / limits->gb_per_s / s, "of the memory's bandwidth");
+        print_of(run, "share", 4 * (double)d.g.count / limits->bytes_per_s / s, "of the memory's bandwidth");
     free(logits);
     gpt_decoder_free(d.decoder);
     gpu->release(d.g.weights);
@@ -267,39 +274,60 @@ static int open_as(enum backend_precision precision) {
     return 0;
 }
 
-static int decode_all(bool small) {
-    const struct gpt_config tiny = {50, 16, 1, 2, 16}, gpt2 = {50257, 1024, 12, 12, 768};
+static const struct gpt_config tiny = {50, 16, 1, 2, 16}, gpt2 = {50304, 1024, 12, 12, 768};
+static const struct gpt_config published = {50257, 1024, 12, 12, 768};   /* an odd number of logits */
+
+static int run_small(void) {
+    measure_attention("attention", 1, 20, 32, 2);
+    measure_training("gpt", &tiny, 16, 1, measure_product(64, 16));
     backend_close(&backend);
     int code = open_as(BACKEND_FP32);
-    if (code == 0 && small)
+    if (code == 0)
         measure_decoding("decode", &tiny, 3);
-    else if (code == 0) {
-        measure_decoding("decode_124m_b1", &gpt2, 1);
-        measure_decoding("decode_124m_b8", &gpt2, 8);
-        measure_decoding("decode_124m_b64", &gpt2, BATCH_MAX);
+    return code;
+}
+
+static int run(const char *only) {
+    double product = NAN;
+    if (!only || strcmp(only, "attention") != 0)
+        product = measure_product(32768, 4096);
+    if (!only || !strcmp(only, "attention")) {
+        measure_attention("attention_d64_t1024", 16, 1024, 768, 12);
+        measure_attention("attention_d64_t4096", 4, 4096, 768, 12);
+        measure_attention("attention_d128_t4096", 4, 4096, 2048, 16);
     }
+    if (!only || !strcmp(only, "training"))
+        measure_training("gpt2_124m", &gpt2, 1024, 16, product);
+    if (!only || !strcmp(only, "published"))
+        measure_training("gpt2_124m_50257", &published, 1024, 16, product);
+    if (only && strcmp(only, "decoding"))
+        return 0;
     backend_close(&backend);
+    int code = open_as(BACKEND_FP32);
+    if (code == 0) {
+        measure_decoding("decode_124m_b1", &published, 1);
+        measure_decoding("decode_124m_b8", &published, 8);
+        measure_decoding("decode_124m_b64", &published, BATCH_MAX);
+    }
     return code;
 }
 
 int main(int argc, char **argv) {
-    bool small = argc > 1 && strcmp(argv[1], "small") == 0;
+    static const char *const words[] = {"small", "product", "attention", "training", "published", "decoding"};
+    const char *only = argc > 1 ? argv[1] : NULL;
+    bool known = !only;
+    for (size_t i = 0; only && i < sizeof words / sizeof *words; i++)
+        known = known || !strcmp(only, words[i]);
+    if (!known || argc > 2) {
+        fprintf(stderr, "usage: bench_gpu [small | product | attention | training | published | decoding]\n");
+        return 2;
+    }
     int code = open_as(BACKEND_BF16);
     if (code != 0)
         return code;
     limits = gpu_peak_of(backend.device);
     printf("# %s, bf16%s\n", backend.device, limits ? "" : ": its limits are not in the table");
-    if (small) {
-        measure_attention("attention", 1, 20, 32, 2);
-        measure_training("gpt", &(struct gpt_config){50, 16, 1, 2, 16}, 16, 1, measure_product(64, 16));
-        return decode_all(small);
-    }
-    double product = measure_product(32768, 4096);
-    measure_attention("attention_d64_t1024", 16, 1024, 768, 12);
-    measure_attention("attention_d64_t4096", 4, 4096, 768, 12);
-    measure_attention("attention_d128_t4096", 4, 4096, 2048, 16);
-    measure_training("gpt2_124m", &(struct gpt_config){50304, 1024, 12, 12, 768}, 1024, 16, product);
-    /* The published vocabulary, whose odd rows of logits no tensor core reads at full speed. */
-    measure_training("gpt2_124m_50257", &(struct gpt_config){50257, 1024, 12, 12, 768}, 1024, 16, product);
-    return decode_all(small);
+    code = only && !strcmp(only, "small") ? run_small() : run(only);
+    backend_close(&backend);
+    return code;
 }
