@@ -35,7 +35,8 @@ FAKE_CXXFLAGS := -std=c++17 -O2 -g -fPIC -fvisibility=hidden -fno-exceptions -fn
                  -fsanitize-undefined-trap-on-error -I$(FAKE_CUDA) -I. -MMD -MP
 $(OBJ)/fake-cuda/%.c.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CUDA_CFLAGS) -DUNFOLDED_MAX=16384 -DATTENTION_TOGETHER_MAX=4096 -I$(FAKE_CUDA) -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include -c -o $@ $<
+	$(CC) $(CUDA_CFLAGS) -DUNFOLDED_MAX=16384 -DATTENTION_TOGETHER_MAX=4096 \
+	    -I$(FAKE_CUDA) -isystem $(CUDA_HOME)/include -isystem $(CUDNN_HOME)/include -c -o $@ $<
 $(OBJ)/fake-cuda/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(CXX) $(FAKE_CXXFLAGS) -x c++ -c -o $@ $<

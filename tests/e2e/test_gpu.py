@@ -60,8 +60,8 @@ def a_training_gives_them_to_a_guarantee_and_goes_on(c):
     text = c.write("text.txt", "".join(f"{i} times {i} is {i * i}; the sum of both is {2 * i}.\n" for i in range(4000)), mode=0o644)
     c.admin("quota", "set", "prod", "--guarantee", 1)
     c.admin("quota", "set", "research", "--min-runtime", "1s")
-    job = c.submit("-Q", "research", "-g", len(EXPECTED), "--launcher", launcher, "--", f"{BIN}/muster-train", "--data", text, "--layers", 4,
-                   "--channels", 256, "--heads", 4, "--context", 128, "--batch", 16, "--precision", "bf16", "--steps", STEPS,
+    job = c.submit("-Q", "research", "-g", len(EXPECTED), "--launcher", launcher, "--", f"{BIN}/muster-train", "--data", text,
+                   "--layers", 4, "--channels", 256, "--heads", 4, "--context", 128, "--batch", 16, "--precision", "bf16", "--steps", STEPS,
                    "--log-every", 1000, "--checkpoint", "gpt", "--checkpoint-every", 0, "--metrics", "gpt.jsonl")
     wait_for(lambda: (c.show(job)["progress"] or {}).get("step", 0) >= 300 or c.state_of(job) == "FAILED", 60, "300 steps")
     check(c.state_of(job) == "RUNNING", f"it trains: {c.output(job)}")

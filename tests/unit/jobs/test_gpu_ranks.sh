@@ -16,7 +16,7 @@ cp "$bin/muster-train" "$work/bin"   # the libraries are looked for beside the p
 cp "$nccl" "$work/lib"
 export MUSTER_SHARE_GPU=1
 # A rank that still waits has the GPU busy, for whoever comes next.
-trap 'for f in "$work"/pid.*; do kill -KILL "$(cat "$f")"; done 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'cat "$work"/pid.* 2>/dev/null | xargs -r kill -KILL 2>/dev/null; rm -rf "$work"' EXIT
 
 if [ -n "${MUSTER_CUDA_LIBRARY:-}" ]; then
     cp "$MUSTER_CUDA_LIBRARY" "$work/lib/muster-backend-cuda.so"

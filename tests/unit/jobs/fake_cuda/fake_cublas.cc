@@ -80,8 +80,9 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
         return size == sizeof(size_t) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
     if (size != sizeof(uint32_t))
         return CUBLAS_STATUS_INVALID_VALUE;
-    memcpy(what == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK ? &p->reduction : &p->alignment[what - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES],
-           value, size);
+    uint32_t *to = what == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK ? &p->reduction
+                                                                      : &p->alignment[what - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES];
+    memcpy(to, value, size);
     return CUBLAS_STATUS_SUCCESS;
 }
 
