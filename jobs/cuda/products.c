@@ -127,7 +127,8 @@ static struct product_plan *plan_for(const struct product_shape *shape) {
             return &plans[i];
     plans = xgrow(plans, &plan_capacity, plan_count + 1, sizeof *plans);
     struct product_plan *p = &plans[plan_count];
-    *p = (struct product_plan){.shape = *shape};
+    memset(p, 0, sizeof *p);
+    memcpy(&p->shape, shape, sizeof *shape);   /* what lies between its members, too */
     if (describe(p) && choose_algorithm(p)) {
         plan_count++;
         return p;
