@@ -355,15 +355,18 @@ static int64_t gpus_of_attempt(const struct attempt_row *attempt, int64_t asked)
     return gpus ? gpus : asked;
 }
 
+/* Whose guarantee it was for; NULL: that of none. */
+static const char *gpu_type_of(const struct event *stop) { return *stop->gpu_type ? stop->gpu_type : NULL; }
+
 /* It went on elsewhere, or with another number of GPUs: nothing was taken from it for good. */
 static json_t *resize_json(const struct eviction *v, int64_t gpus) {
     const struct event *e = &v->stop;
     const char *than = strcmp(e->rule, "grow") ? "less" : "more";
     json_t *text = e->cause == STOP_MOVED ? json_sprintf("attempt %lld was to go on elsewhere", (long long)v->number)
                    : json_sprintf("attempt %lld was to go on with %s than %lld GPUs", (long long)v->number, than, (long long)gpus);
-    return json_pack("{s:I, s:I, s:s, s:o, s:s, s:s, s:o}", "ms", (json_int_t)v->asked_wall_ms, "attempt", (json_int_t)v->number, "cause",
-                     stop_cause_name((int)e->cause), "text", text, "rule", e->rule, "plan", e->text, "for_job",
-                     e->other ? json_integer(e->other) : json_null());
+    return json_pack("{s:I, s:I, s:s, s:o, s:s, s:s?, s:s, s:o}", "ms", (json_int_t)v->asked_wall_ms, "attempt", (json_int_t)v->number,
+                     "cause", stop_cause_name((int)e->cause), "text", text, "rule", e->rule, "gpu_type", gpu_type_of(e), "plan", e->text,
+                     "for_job", e->other ? json_integer(e->other) : json_null());
 }
 
 /* The work since it was last safe is what the eviction cost. */
@@ -378,8 +381,8 @@ static json_t *eviction_json(struct history *h, const struct stored_job *job, co
     json_t *text = e->other ? json_sprintf("attempt %lld had to give its GPUs to job %s of queue %s", (long long)v->number, to.job,
                                           to.queue)
                             : json_sprintf("attempt %lld had to leave: its queue was put below what it used", (long long)v->number);
-    return json_pack("{s:I, s:I, s:o, s:s, s:s, s:o, s:s?, s:I, s:I, s:I, s:f}", "ms", (json_int_t)v->asked_wall_ms, "attempt",
-                     (json_int_t)v->number, "text", text, "rule", e->rule, "plan", e->text, "for_job",
+    return json_pack("{s:I, s:I, s:o, s:s, s:s?, s:s, s:o, s:s?, s:I, s:I, s:I, s:f}", "ms", (json_int_t)v->asked_wall_ms, "attempt",
+                     (json_int_t)v->number, "text", text, "rule", e->rule, "gpu_type", gpu_type_of(e), "plan", e->text, "for_job",
                      e->other ? json_integer(e->other) : json_null(), "for_queue", e->other ? to.queue : NULL, "gpus_asked",
                      (json_int_t)e->gpus_asked, "gpus_evicted", (json_int_t)gpus, "gpus_evicted_by_plan",
                      (json_int_t)(e->gpus_taken ? e->gpus_taken : gpus), "gpu_seconds_lost", lost_s * (double)gpus);

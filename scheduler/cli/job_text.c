@@ -232,12 +232,13 @@ void job_print_reason(const json_t *reason, FILE *out) {
 /* "14:03:07    attempt 1 had to give its GPUs to job 9 of queue ml (rule: reclaim): 4 asked for, 4 evicted, ..." */
 static void print_eviction(const json_t *past, FILE *out) {
     char text[1024], time[16];
+    const char *type = row_text(past, "gpu_type");
     size_t used = 0;
     int64_t asked = row_int(past, "gpus_asked", 0), evicted = row_int(past, "gpus_evicted", 0);
     int64_t by_plan = row_int(past, "gpus_evicted_by_plan", evicted);
     text_append(text, sizeof text, &used, "%s", row_text(past, "text"));
     if (*row_text(past, "rule"))
-        text_append(text, sizeof text, &used, " (rule: %s)", row_text(past, "rule"));
+        text_append(text, sizeof text, &used, " (rule: %s%s%s)", row_text(past, "rule"), *type ? ", guarantee of " : "", type);
     text_append(text, sizeof text, &used, ": ");
     if (asked)
         text_append(text, sizeof text, &used, "%" PRId64 " GPU%s asked for, ", asked, asked == 1 ? "" : "s");

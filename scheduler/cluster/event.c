@@ -35,7 +35,7 @@ void event_init(struct event *e, enum event_type type) {
     struct job_submission *s = &e->submission;
     memset(e, 0, sizeof *e);
     e->type = type;
-    e->node = e->text = e->queue = e->boot_id = e->to = e->rule = e->elements = "";
+    e->node = e->text = e->queue = e->boot_id = e->to = e->rule = e->elements = e->gpu_type = "";
     i->name = i->address = i->rack = i->hostname = i->profile = i->cgroup = i->version = i->features = "";
     s->gpu_type = s->features = s->nodelist = s->exclude = s->array = "";
 }

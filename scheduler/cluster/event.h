@@ -73,7 +73,8 @@ enum event_type {
     F(INT, gpus_asked, 0)        /* ... what the job asks for that it is made for, ... */          \
     F(INT, gpus_taken, 0)        /* ... and what all the jobs hold that it stops */\
     F(INT, element, 0)                                                                            \
-    F(TEXT, elements, ARRAY_TEXT_MAX) /* of the array `job`, in what a user did to it: "5-9"; "": to all of it */
+    F(TEXT, elements, ARRAY_TEXT_MAX) /* of the array `job`, in what a user did to it: "5-9"; "": to all of it */ \
+    F(TEXT, gpu_type, 64)        /* JOB_STOP for a guarantee of a type of GPU: which; "": for none */
 
 /* What memory keeps of a job_spec. */
 #define JOB_SUBMISSION_FIELDS(F)                                                                  \

@@ -539,17 +539,6 @@ static void grow_elastic(struct pass *p) {
         scale_grow(p);
 }
 
-/* What this plan starts takes a queue beyond what is guaranteed to it: what its elastic jobs hold beyond their least is lent to others from
- * then on. */
-static bool lends_more(const struct pass *p) {
-    for (int32_t q = 0; q < p->c->queue_count; q++) {
-        int64_t guarantee = share_guarantee(p->c, q);
-        if (p->standings.offers[q].spare > 0 && p->c->queues[q].gpus_used <= guarantee && p->room.queue_held[q] > guarantee)
-            return true;
-    }
-    return false;
-}
-
 /* ---- the list ---- */
 
 void policy_decide(struct cluster *c, int64_t now_ms, struct arena *arena, struct plan *plan) {
@@ -580,7 +569,7 @@ void policy_decide(struct cluster *c, int64_t now_ms, struct arena *arena, struc
     if (c->index.gain != c->index.decided_gain || p.look_ms < c->index.look_ms)   /* else those wait on that were looked at before */
         c->index.look_ms = p.look_ms;
     c->index.decided_gain = c->index.gain;
-    if (lends_more(&p))
+    if (standings_lend_more(&p.standings, &p.room))   /* what this plan starts takes a queue beyond its guarantee */
         index_gain(c);
     c->index.priced |= p.reserved_count > 0;
     c->index.fresh = plan->count && (p.again || p.reserved_count);   /* who starts now may be one to take from */

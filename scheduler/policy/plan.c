@@ -90,4 +90,5 @@ void plan_tell(struct event *stop, const struct plan_account *account) {
     stop->rule = account->rule;
     stop->gpus_asked = account->asked;
     stop->gpus_taken = account->taken;
+    stop->gpu_type = account->gpu_type ? account->gpu_type : "";
 }

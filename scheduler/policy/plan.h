@@ -57,8 +57,9 @@ int64_t plan_reserve(struct pass *p, const struct job *j, const struct placement
 struct event *plan_stop(struct pass *p, const struct job *j, enum stop_cause cause, int64_t deadline_ms, int64_t stop_for);
 /* As its user calls it: also an element of an array that this plan makes a job of its own. */
 struct job_name plan_job_name(const struct pass *p, int64_t job);
-/* What a plan is told by: its rule, the GPUs of the job that it is for (0: it is for none), those of all that it stops. */
-struct plan_account { const char *rule; int64_t asked, taken; };
+/* What a plan is told by: its rule, the GPUs of the job that it is for (0: it is for none), those of all that it stops, and the type of GPU
+ * whose guarantee it is for (NULL: none). */
+struct plan_account { const char *rule; int64_t asked, taken; const char *gpu_type; };
 void plan_tell(struct event *stop, const struct plan_account *account);
 
 #endif

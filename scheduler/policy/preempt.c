@@ -436,7 +436,8 @@ static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t t
               (long long)guarantee_of(p->c, k->job->queue, type), reason_text(k, leaving, right),
               seat_text(s, k, seat, sizeof seat), (long long)toll.gpus,
               (long long)toll.lost_gpu_s);
-    plan_tell(e, &(struct plan_account){rule_of(leaving, right), s->taker.demand->gpus, toll.gpus});
+    plan_tell(e, &(struct plan_account){rule_of(leaving, right), s->taker.demand->gpus, toll.gpus,
+                                        type && to != from ? p->c->gpu_types[type] : NULL});
 }
 
 static void plan_all(struct search *s) {

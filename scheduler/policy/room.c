@@ -40,7 +40,7 @@ void room_open(struct room *r, const struct cluster *c, struct arena *arena) {
         r->queue_held[q] = r->queue_used[q] = c->queues[q].gpus_used;
         r->queue_fixed[q] = c->queues[q].gpus_fixed;
     }
-    if (c->index.typed_limits) {
+    if (c->index.typed_limits || c->index.typed_shares) {
         r->type_held = arena_array(arena, (size_t)c->queue_count, sizeof *r->type_held);
         r->type_used = arena_array(arena, (size_t)c->queue_count, sizeof *r->type_used);
         for (int32_t q = 0; q < c->queue_count; q++) {

@@ -71,16 +71,30 @@ static struct footing *footing(const struct standings *s, int32_t type, int32_t 
 
 static int32_t node_size(const struct standings *s, int32_t type) { return s->shares->of[type].node_size; }
 
-/* An elastic job's queue uses more than is guaranteed to it, of all types or of that of the job's GPUs. */
-static bool lends(const struct standings *s, const struct runner *k) {
+/* An elastic job's queue, which uses so many, uses more than is guaranteed to it, of all types or of that of the job's GPUs. */
+static bool lends(const struct standings *s, const struct runner *k, int64_t used, int64_t used_of_type) {
     const struct queue *q = &s->c->queues[k->queue];
     if (k->gpus <= k->gpus_min)
         return false;
     int64_t guaranteed = share_guarantee(s->c, k->queue), of_types = 0;
     for (uint32_t left = s->shares->types; left; left &= left - 1)
         of_types += queue_quota_of_type(q, __builtin_ctz(left)).guarantee;
-    return q->gpus_used > guaranteed ||
-           (k->type && q->used_by_type[k->type] > queue_quota_of_type(q, k->type).guarantee + guaranteed - of_types);
+    return used > guaranteed || (k->type && used_of_type > queue_quota_of_type(q, k->type).guarantee + guaranteed - of_types);
+}
+
+static bool lends_now(const struct standings *s, const struct runner *k) {
+    const struct queue *q = &s->c->queues[k->queue];
+    return lends(s, k, q->gpus_used, q->used_by_type[k->type]);
+}
+
+bool standings_lend_more(const struct standings *s, const struct room *r) {
+    for (int32_t i = 0; i < s->count && s->c->index.lent_runs; i++) {
+        const struct runner *k = &s->runners[i];
+        if (k->preemptible && !k->going && !k->lends &&
+            lends(s, k, r->queue_held[k->queue], k->type ? r->type_held[k->queue][k->type] : 0))
+            return true;
+    }
+    return false;
 }
 
 static void take_promises(struct standings *s) {
@@ -117,7 +131,7 @@ void standings_open(struct standings *s, const struct cluster *c, const struct s
         struct runner *k = &s->runners[i];
         runner_fill(k, &c->index.runs[i], now_ms);
         k->type = type_of(shares, k);
-        k->lends = lends(s, k);
+        k->lends = lends_now(s, k);
         if (k->going) {
             s->going[s->going_count++] = i;
             s->going_gpus += k->gpus;

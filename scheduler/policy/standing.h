@@ -114,6 +114,8 @@ void standings_update(struct standings *s, int32_t queue);
 struct offer standings_offered_within(const struct standings *s, const struct cluster *c, int32_t queue);
 /* A job of the queue will start, at its least on so many GPUs of that type (share_type_of). */
 void standings_promise(struct standings *s, int32_t queue, int32_t gpus, int32_t type);
+/* With what the queues hold in that room, some job lends that did not yet. */
+bool standings_lend_more(const struct standings *s, const struct room *r);
 /* At most so many GPUs that would start now in the queue, of jobs that can't be stopped or of others, could stand on its guarantees. */
 int64_t standings_guarantee_left(const struct standings *s, int32_t queue, bool fixed);
 

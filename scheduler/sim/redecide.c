@@ -18,7 +18,7 @@ void redecide_release(struct redecide *r) {
 /* But for what is told of it: how a rule is worded is no decision. */
 static void encode(const struct event *e, struct buffer *out) {
     struct event bare = *e;
-    bare.text = bare.rule = "";
+    bare.text = bare.rule = bare.gpu_type = "";
     bare.gpus_asked = bare.gpus_taken = 0;
     buffer_clear(out);
     record_encode(&event_schema, &bare, out);

@@ -232,9 +232,10 @@ def each_eviction_is_accounted_for(c):
     for document in (c.json("why", training), c.json("show", training)):
         past = document["jobs"][0]["past"]
         equal(len(past), 1, "how often it was evicted")
-        equal({k: past[0][k] for k in ("attempt", "rule", "for_job", "for_queue", "gpus_asked", "gpus_evicted", "gpus_evicted_by_plan")},
-              {"attempt": 1, "rule": "reclaim", "for_job": urgent, "for_queue": "prod", "gpus_asked": 4, "gpus_evicted": 8,
-               "gpus_evicted_by_plan": 8}, "the record of it")
+        told = ("attempt", "rule", "gpu_type", "for_job", "for_queue", "gpus_asked", "gpus_evicted", "gpus_evicted_by_plan")
+        equal({k: past[0][k] for k in told},
+              {"attempt": 1, "rule": "reclaim", "gpu_type": None, "for_job": urgent, "for_queue": "prod", "gpus_asked": 4,
+               "gpus_evicted": 8, "gpus_evicted_by_plan": 8}, "the record of it")
         check(0 <= past[0]["gpu_seconds_lost"] < 80, f"what it cost: {past[0]['gpu_seconds_lost']}")
         contains(past[0]["plan"], f"job {urgent} of queue prod (guaranteed 4) needs 4 GPUs", "its plan in words")
     text = c.muster("why", training).out
@@ -244,9 +245,23 @@ def each_eviction_is_accounted_for(c):
     contains(c.muster("show", training).out, "evicted     1 time, ", "show tells it too")
 
 
+def one_for_a_guarantee_of_a_type_names_it(c):
+    c.admin("quota", "set", "prod", "--guarantee", 4)
+    c.admin("quota", "set", "prod", "--gpu-type", "FAKE", "--guarantee", 4)
+    large, elastic = (holder(c, "-Q", "research", "--grace", "1s", gpus=gpus) for gpus in (4, "2..4"))
+    first, second = (holder(c, "-Q", "prod", gpus=2) for _ in range(2))
+    past = c.json("why", elastic)["jobs"][0]["past"]
+    equal([(p.get("cause"), p["rule"], p["gpu_type"]) for p in past], [("RESIZED", "shrink", "FAKE"), (None, "reclaim", "FAKE")],
+          "whose guarantee each was for")
+    contains(c.muster("why", elastic).out, "(rule: reclaim, guarantee of FAKE): 2 GPUs asked for, 2 evicted", "in text")
+    end(c, first, second, large, elastic)
+    c.admin("quota", "set", "prod", "--gpu-type", "FAKE", "--guarantee", "none")
+
+
 if __name__ == "__main__":
     main([a_full_cluster_tells_who_holds_it_and_until_when, without_a_time_limit_nobody_knows,
           a_smaller_gang_and_another_topology_start_at_once, a_queues_limit_names_another_queue,
           queues_that_are_closed_to_a_user_are_not_named, what_can_not_be_stopped_needs_a_guarantee, one_job_of_a_user_at_a_time,
           a_drained_queue_and_a_drained_node, dependencies_holds_and_cool_downs, a_place_that_is_kept_and_a_time_that_is_short_enough,
-          only_to_test, only_to_test_what_others_would_have_to_leave, each_eviction_is_accounted_for])
+          only_to_test, only_to_test_what_others_would_have_to_leave, each_eviction_is_accounted_for,
+          one_for_a_guarantee_of_a_type_names_it])

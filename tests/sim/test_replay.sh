@@ -39,6 +39,13 @@ sed '0,/"grace_ms":[0-9]*/s//"grace_ms":12345/' "$work/log" >"$work/altered"   #
 cmp -s "$work/log" "$work/altered" && fail "the scenario has no grace to alter"
 refused 1 altered "altered:$last: turn [0-9]*: the digest is"
 
+# One of before stops named the type of GPU whose guarantee they were for.
+"$sim" scenario --export "$work/log" tests/scenarios/reclaim_gpu_type.txt >/dev/null
+sed 's/\("gpus_taken":[0-9]*\),"gpu_type":"[^"]*"/\1/' "$work/log" >"$work/untold"
+cmp -s "$work/log" "$work/untold" && fail "no stop names a type of GPU"
+"$sim" replay --redecide "$work/untold" >"$work/output" 2>&1 || fail "a log without them: $(cat "$work/output")"
+"$sim" scenario --export "$work/log" tests/scenarios/reclaim_guarantee.txt >/dev/null
+
 # Other decisions: a start is taken out of the log together with all that follows from it.
 grep -n '"type":17' "$work/log" | head -1 | cut -d: -f1 >"$work/line"
 line=$(cat "$work/line")

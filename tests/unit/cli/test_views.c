@@ -107,7 +107,8 @@ static void test_why(void **state) {
         " {\"option\": \"muster quota set ml --limit 9\", \"effect\": \"3 GPUs would start now on n1\", \"by\": \"admin\"}]},"
         " \"past\": [{\"ms\": 61000, \"text\": \"had to go\", \"rule\": \"reclaim\", \"gpus_asked\": 4, \"gpus_evicted\": 4,"
         " \"gpus_evicted_by_plan\": 8, \"gpu_seconds_lost\": 1.5, \"for_job\": 9, \"plan\": \"reclaim: job 9 needs 4\"},"
-        " {\"ms\": 62000, \"text\": \"had to leave\", \"rule\": \"quota\", \"gpus_evicted\": 4, \"gpu_seconds_lost\": 2}]}]}");
+        " {\"ms\": 62000, \"text\": \"had to leave\", \"rule\": \"quota\", \"gpus_evicted\": 4, \"gpu_seconds_lost\": 2},"
+        " {\"ms\": 63000, \"text\": \"had to go\", \"rule\": \"reclaim\", \"gpu_type\": \"H100\", \"gpus_evicted\": 4}]}]}");
     char *text;
     CAPTURE(text, why_print(document, 0, out));
     assert_string_equal(
@@ -118,10 +119,11 @@ static void test_why(void **state) {
         "  remedy      wait for job 2, or raise the limit\n"
         "  or          --gpus 2: 2 GPUs would start now on n1\n"
         "              an admin: muster quota set ml --limit 9: 3 GPUs would start now on n1\n"
-        "  evicted     2 times, 3.5 GPU seconds of work lost\n"
+        "  evicted     3 times, 3.5 GPU seconds of work lost\n"
         "  00:01:01    had to go (rule: reclaim): 4 GPUs asked for, 4 evicted (8 by the whole plan), 1.5 GPU seconds of work lost\n"
         "              reclaim: job 9 needs 4\n"
-        "  00:01:02    had to leave (rule: quota): 4 evicted, 2 GPU seconds of work lost\n");
+        "  00:01:02    had to leave (rule: quota): 4 evicted, 2 GPU seconds of work lost\n"
+        "  00:01:03    had to go (rule: reclaim, guarantee of H100): 4 evicted, 0 GPU seconds of work lost\n");
     free(text);
     json_decref(document);
 }

@@ -87,6 +87,7 @@ static void a_guarantee_of_a_type_is_given_back_in_that_type(void **state) {
             continue;
         assert_true(e->job == borrowers[0] || e->job == borrowers[1]);
         assert_string_equal(e->rule, "reclaim");
+        assert_string_equal(e->gpu_type, "H100");
         assert_non_null(strstr(e->text, "8 H100"));
         stopped++;
     }
