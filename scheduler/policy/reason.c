@@ -525,7 +525,12 @@ static int64_t limit_for(const struct cluster *c, const struct wait_reason *r) {
 static void advise(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
     switch (r->code) {
     case WAIT_DEPENDENCY: SAY(s, "`muster show %lld` tells how far that is", (long long)r->blocker); return;
-    case WAIT_HELD: SAY(s, "`muster release %s` lets it go", job_name(c, j->id).text); return;
+    case WAIT_HELD:
+        if (cluster_job(c, j->id))
+            SAY(s, "`muster release %s` lets it go", job_name(c, j->id).text);
+        else
+            SAY(s, "submit it without --hold");   /* it has no number yet */
+        return;
     case WAIT_QUEUE_LIMIT:
         SAY(s, "wait for a job of the queue to end, or let an admin raise the limit: muster quota set %s%s%s --limit %lld",
             c->queues[r->queue].name, r->gpu_type ? " --gpu-type " : "", c->gpu_types[r->gpu_type], (long long)limit_for(c, r));
