@@ -97,6 +97,8 @@ static void test_words(void **state) {
         {{.after = {1, {"7"}}}, "--after: expected ok:ID or any:ID, got '7'"},
         {{.after = {1, {"ok:7[2]"}}}, "--after: '7[2]': it waits for whole jobs and whole arrays only"},
         {{.after = {1, {"ok:x"}}}, "--after"},
+        {{.array = ""}, "--array: expected indexes such as 0-99 or 1,3,5-9:2, got ''"},
+        {{.token = ""}, "--token: is empty"},   /* "$UNSET": it would make a job each time */
         {{.env = {1, {"A"}}}, "--env: expected NAME=VALUE, got 'A'"},
         {{.export = "A,,B"}, "--export: expected ALL, NONE or names"},
         {{.export = "A,"}, "--export: expected ALL, NONE or names"},
@@ -110,6 +112,8 @@ static void test_words(void **state) {
         flags.topology = cases[i].flags.topology;
         flags.on_lost = cases[i].flags.on_lost;
         flags.after = cases[i].flags.after;
+        flags.array = cases[i].flags.array;
+        flags.token = cases[i].flags.token;
         flags.env = cases[i].flags.env;
         flags.export = cases[i].flags.export;
         assert_error(build(&flags, JOB_FROM_COMMAND, (char *[]){"true", NULL}, &spec, &err), ERR_INVALID, &err, cases[i].part);
