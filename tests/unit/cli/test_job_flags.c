@@ -120,6 +120,22 @@ static void test_words(void **state) {
     }
 }
 
+/* What an option says that it takes is what a job may have. */
+static void bounds_are_those_of_jobs(void **state) {
+    struct words { struct job_flags job; };
+    static const struct option_row rows[] = {JOB_FLAG_ROWS(struct words), {0}};
+    int compared = 0;
+    for (const struct option_row *row = rows; row->name; row++)
+        for (const struct job_spec_bound *b = job_spec_bounds; b->member && (row->kind == OPTION_INT || row->kind == OPTION_RANGE); b++)
+            if (!strcmp(b->member, row->name)) {
+                if (row->min != b->min || row->max != b->max)
+                    fail_msg("--%s takes %lld..%lld, a job %lld..%lld", row->name, (long long)row->min, (long long)row->max,
+                             (long long)b->min, (long long)b->max);
+                compared++;
+            }
+    assert_int_equal(compared, 6);
+}
+
 static void test_environment(void **state) {
     struct job_flags flags = unset;
     struct job_spec spec;
@@ -179,6 +195,7 @@ int main(void) {
         cmocka_unit_test(test_bad_job_file_names_its_member),
         cmocka_unit_test(test_bad_job_file_names_line_and_column),
         cmocka_unit_test(test_words),
+        cmocka_unit_test(bounds_are_those_of_jobs),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_ids),
     };
