@@ -416,6 +416,7 @@ void cluster_release(struct cluster *c);
 void cluster_reindex(struct cluster *c);
 
 struct job *cluster_job(const struct cluster *c, int64_t id);        /* NULL: not in memory */
+int64_t job_expected_ms(const struct job *j);   /* how long it will run: as estimated, at most its limit; 0: nobody says */
 int32_t cluster_node(const struct cluster *c, const char *name);     /* -1 */
 int32_t cluster_add_node(struct cluster *c, const char *name);       /* a name that there is not: in no rack, of no shape yet */
 int32_t cluster_queue(const struct cluster *c, const char *name);    /* -1; not the deleted ones */

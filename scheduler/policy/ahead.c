@@ -313,7 +313,7 @@ static int by_end(const void *a, const void *b) {
 /* A job past its estimate may end at any moment: nothing is known of it any more. */
 static struct leaver leaver_of(const struct pass *p, const struct runner *k) {
     const struct job *j = k->job;
-    int64_t run_ms = j->estimate_ms ? j->estimate_ms : j->time_limit_ms, began_ms = j->start_ms >= 0 ? j->start_ms : p->now_ms;
+    int64_t run_ms = job_expected_ms(j), began_ms = j->start_ms >= 0 ? j->start_ms : p->now_ms;
     if (run_ms && began_ms + run_ms > p->now_ms)
         return (struct leaver){k, began_ms + run_ms, true};
     int64_t guess_ms = began_ms + p->default_ms[j->queue];

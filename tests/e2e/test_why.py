@@ -194,7 +194,7 @@ def only_to_test(c):
     equal((answer["verdict"], answer["placement"]["level"], answer["reason"]), ("starts", "island", None), "it would start")
     contains(c.muster("submit", "--test-only", "-g", 4, "--topology", "node", "--", "true").out, "would start now\n  on          worker",
              "in text")
-    contains(c.muster("submit", "--test-only", "-g", "2..16", "--", "true").out, "narrowest link), with 8 GPUs", "how many of an elastic job")
+    contains(c.muster("submit", "--test-only", "-g", "2..16", "--", "true").out, "narrowest link), with 8 GPUs", "of an elastic job")
     job = holder(c, "--time", "1h", gpus=8)
     answer = tested(c, "-g", 4, "--", "true")
     equal((answer["verdict"], answer["reason"]["code"]), ("waits", "NO_FIT"), "it would wait")
