@@ -368,11 +368,12 @@ static int32_t find_first(struct pass *p, const struct leaver_list *l, const str
     return enough <= l->count ? enough : -1;
 }
 
-/* When the last of those who hold some of it will be gone. */
+/* When the last of those who hold some of it will be gone, and the last of those without whom it does not fit: who uses up a limit does so
+ * anywhere. */
 static int64_t free_ms(const struct pass *p, const struct leaver_list *l, int32_t count, const struct placement *where) {
     int64_t at_ms = p->now_ms;
     for (int32_t i = 0; i < count; i++) {
-        if (!holds_some_of(l->items[i].runner->job, where))
+        if (i + 1 < count && !holds_some_of(l->items[i].runner->job, where))
             continue;
         if (!l->items[i].known)
             return INT64_MAX;

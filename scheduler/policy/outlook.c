@@ -205,7 +205,8 @@ static void expect_start(struct outlook_asker *a, const struct job *j, struct ou
         expect_nothing(out, "queue %s is drained until somebody resumes it", p->c->queues[out->reason.queue].name);
         return;
     }
-    if (kept) {
+    bool limited = out->reason.code == WAIT_QUEUE_LIMIT || out->reason.code == WAIT_QUOTA || out->reason.code == WAIT_USER_LIMIT;
+    if (kept && !(kept->kind == KEPT_AHEAD && limited)) {   /* who holds its place is not who uses up its limit */
         forecast_kept(p, kept, &out->expected);
         if (kept->kind != KEPT_AHEAD || out->expected.at_ms != INT64_MAX)
             return;
