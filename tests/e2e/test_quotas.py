@@ -125,6 +125,7 @@ def a_rename_and_a_delete_take_running_jobs_along(c):
     for job in (running, waiting):
         equal(c.show(job)["queue"], "research/a", f"queue of job {job}")
     equal([j["id"] for j in c.json("jobs", "-Q", "research/a")["jobs"]], [running, waiting], "jobs by their queue's new name")
+    contains(c.muster("jobs", "-Q", "reserch", code=3).err, "no such queue: 'reserch' (`muster quota show` lists them)", "a wrong name")
     c.admin("quota", "rename", "research/a", "a")
     equal((queues(c)["research"]["used"], queues(c)["a"]["used"]), (0, 2), "use moved")
     answer = c.admin("quota", "delete", "a", code=None)
