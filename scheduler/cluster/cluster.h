@@ -91,6 +91,7 @@ struct wait_reason {
     int32_t nodes_asked, nodes_available;   /* nodes that could take a task of it now */
     bool asked_cpus, asked_memory;          /* what is short beside GPUs: cores in all; MiB on one node (`available`: the most free) */
     bool of_whole_nodes;        /* CONSTRAINT: it is that they have to be whole */
+    bool of_quota;              /* PRIORITY: what is kept for the other is not GPUs, but what is left of a limit or a guarantee */
 };
 
 struct job_dependency {

@@ -37,7 +37,10 @@ bool outlook_would_start(struct outlook_asker *a, const struct job *j, struct pl
     struct wait_reason unused;
     if (a->tries_left-- <= 0 || outlook_strictly_before(p->c, j) || start_is_kept_out(p, j, &unused) || !start_is_admitted(p, &d, &unused))
         return false;
-    ahead_bind(p, ahead_kept_from(p, &d, standing_of(&p->standings, &d), j));
+    uint32_t kept = ahead_kept_from(p, &d, standing_of(&p->standings, &d), j);
+    if (ahead_short_of_quota(p, &d, kept))
+        return false;
+    ahead_bind(p, kept);
     bool found = start_find_place(p, &d, where);
     ahead_bind(p, 0);
     return found;
