@@ -113,8 +113,9 @@ def what_can_not_be_stopped_needs_a_guarantee(c):
     equal(options(reason)[:2], ["--gpus 1", "without --no-preempt"], "what it could ask for")
     contains(options(reason, "admin"), "muster quota set prod --guarantee 3", "what an admin could do")
     end(c, starts(c, "-Q", "prod", "-g", 2))
+    end(c, waiting)   # what is left of the guarantee is kept for it as long as it waits
     end(c, starts(c, "-Q", "prod", "-g", 1, "--no-preempt"))
-    end(c, waiting, job)
+    end(c, job)
     c.admin("quota", "delete", "prod")
 
 
