@@ -120,6 +120,7 @@ static int read_settings(struct queue_file *f, const yaml_node_t *map, struct qu
 }
 
 static int read_queues(struct queue_file *f, const yaml_node_t *map) {
+    struct error why;
     int rc = 0;
     if (map->type != YAML_MAPPING_NODE)
         return yaml_fail_at(&f->yaml, map->start_mark, "queues: expected 'NAME: {guarantee: 8}', got %s", yaml_kind_of(map));
@@ -131,8 +132,8 @@ static int read_queues(struct queue_file *f, const yaml_node_t *map) {
         const char *name = yaml_text_of(&f->yaml, "queues", "the name of a queue", key);
         if (!name)
             return ERR_INVALID;
-        if (strlen(name) > 255)
-            return yaml_fail_at(&f->yaml, key->start_mark, "queues: a name of %zu bytes; at most 255 are allowed", strlen(name));
+        if (queue_name_check(name, &why))
+            return yaml_fail_at(&f->yaml, key->start_mark, "%s", why.text);
         struct queue_spec *spec = &f->specs[f->count++];
         queue_spec_init(spec, name);
         spec->whole = true;

@@ -52,6 +52,24 @@ const char *queue_policy_name(int policy) { return policy >= 0 && policy < QUEUE
 
 /* ---- names ---- */
 
+int queue_name_check(const char *name, struct error *err) {
+    size_t length = strlen(name);
+    if (!length || length > QUEUE_NAME_BYTES)
+        return error_set(err, ERR_INVALID, "queue '%.32s%s': a name has 1..%d bytes, not %zu", name, length > 32 ? "..." : "",
+                         QUEUE_NAME_BYTES, length);
+    for (size_t i = 0; i < length; i++) {
+        char ch = name[i];
+        bool plain =
+            (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_' || ch == '.' || ch == '-';
+        bool slash = ch == '/' && i && i + 1 < length && name[i - 1] != '/';
+        if ((!plain && !slash) || (ch == '-' && (!i || name[i - 1] == '/')))
+            return error_set(err, ERR_INVALID,
+                             "queue '%.64s': a name has letters, digits, '_', '.', '-' (not first), and '/' between a parent and its child",
+                             name);
+    }
+    return 0;
+}
+
 /* "ada", "lab+ml", "AD\\ada", "1001": what a user data base may hold, but nothing that ends a word of a list or of a file. */
 static bool is_name(const char *name, size_t length) {
     if (!length || length > 64 || *name == '-')

@@ -11,7 +11,7 @@
 
 #include "common/record.h"
 
-enum { QUEUE_NAMES_MAX = 1024, QUEUE_GPUS_MAX = 10000000, QUEUE_SPECS_MAX = 1024 };
+enum { QUEUE_NAME_BYTES = 255, QUEUE_NAMES_MAX = 1024, QUEUE_GPUS_MAX = 10000000, QUEUE_SPECS_MAX = 1024 };
 
 /* How a queue orders its own jobs. Zero: as its parent. */
 enum queue_policy {
@@ -46,7 +46,7 @@ enum queue_policy {
     F(INT, set, 0) F(INT, clear, 0)                                                              \
     F(INT, guarantee, 0) F(INT, limit, 0) F(INT, weight, 0)
 #define QUEUE_SPEC_FIELDS(F)                                                                     \
-    F(TEXT, queue, 255)                                                                          \
+    F(TEXT, queue, QUEUE_NAME_BYTES)                                                             \
     F(INT, set, 0) F(INT, clear, 0)     /* bits of settings: given here; back to unset */        \
     F(BOOL, whole, 0)                   /* what is not set here is unset */                      \
     F(BOOL, removed, 0)                 /* the queue goes */                                     \
@@ -73,6 +73,8 @@ enum queue_setting {
 enum queue_setting_kind { QUEUE_KIND_COUNT, QUEUE_KIND_WORD, QUEUE_KIND_DURATION, QUEUE_KIND_NAMES, QUEUE_KIND_TRUTH };
 
 /* All unset, texts "". */
+/* "vision/train": what may be the name of a queue. */
+int queue_name_check(const char *name, struct error *err);
 void queue_spec_init(struct queue_spec *spec, const char *queue);
 
 const char *queue_setting_name(int setting);          /* as files and JSON say it: "max_running_per_user" */

@@ -125,6 +125,8 @@ int text_parse_range(const char *text, int64_t min, int64_t max, struct text_ran
         return rc;
     }
     snprintf(least, sizeof least, "%.*s", dots - text < 31 ? (int)(dots - text) : 31, text);
+    if (!*least || !dots[2] || dots[2] == '.')
+        return error_set(err, ERR_INVALID, "expected a number, or the least and the most such as 4..16, got '%.64s'", text);
     int rc = text_parse_int(least, min < 1 ? 1 : min, max, &r.least, err);
     rc = rc ? rc : text_parse_int(dots + 2, min, max, &r.most, err);
     if (!rc && r.least > r.most)

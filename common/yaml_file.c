@@ -32,6 +32,18 @@ int yaml_read_bytes(const char *path, size_t max, struct bytes *into, struct are
     return rc;
 }
 
+static int read_input(struct bytes *into, struct arena *arena, struct error *err) {
+    char *bytes = arena_alloc(arena, YAML_FILE_MAX + 2);
+    size_t got = 0;
+    for (ssize_t n = 1; n && got <= YAML_FILE_MAX; got += (size_t)n)
+        if ((n = read(STDIN_FILENO, bytes + got, YAML_FILE_MAX + 1 - got)) < 0)
+            return error_set_errno(err, ERR_IO, "can't be read");
+    *into = (struct bytes){got, bytes};
+    return got > YAML_FILE_MAX ? error_set(err, ERR_INVALID, "more than %d bytes", YAML_FILE_MAX)
+           : got               ? 0
+                               : error_set(err, ERR_INVALID, "is empty");
+}
+
 /* ---- errors with a place ---- */
 
 /* What the file says is quoted in errors, and must not drive the terminal that shows them. */
@@ -93,7 +105,7 @@ int yaml_file_open(struct yaml_file *f, const char *path, const char *expected, 
     struct bytes text;
     yaml_parser_t parser;
     *f = (struct yaml_file){.path = path, .arena = arena, .err = err};
-    int rc = yaml_read_bytes(path, YAML_FILE_MAX, &text, arena, err);
+    int rc = strcmp(path, "-") ? yaml_read_bytes(path, YAML_FILE_MAX, &text, arena, err) : read_input(&text, arena, err);
     if (rc)
         return err ? error_wrap(err, "%s", path) : rc;
     if (!yaml_parser_initialize(&parser))

@@ -20,8 +20,8 @@ struct yaml_file {
     struct error *err;
 };
 
-/* Reads and parses. *root is what the document says; `expected` tells what an empty file lacks, `one` why a second document is wrong. The
- * caller closes what was opened. */
+/* Reads and parses; "-" is standard input. *root is what the document says; `expected` tells what an empty file lacks, `one` why a second
+ * document is wrong. The caller closes what was opened. */
 int yaml_file_open(struct yaml_file *f, const char *path, const char *expected, const char *one, const yaml_node_t **root,
                    struct arena *arena, struct error *err);
 void yaml_file_close(struct yaml_file *f);

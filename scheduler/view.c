@@ -222,9 +222,19 @@ static int check_view(const struct view *v, struct error *err) {
     return 0;
 }
 
+/* One that is deleted may still have jobs that are over. */
+static int check_queue(const struct musterd *d, const struct view *v, struct error *err) {
+    if (!*v->queue || strcmp(v->what, "jobs"))
+        return 0;
+    for (int32_t i = 0; i < d->cluster.queue_count; i++)
+        if (!strcmp(d->cluster.queues[i].name, v->queue))
+            return 0;
+    return error_set(err, ERR_NOT_FOUND, "no such queue: '%.64s' (`muster quota show` lists them)", v->queue);
+}
+
 int view_take(struct musterd *d, const struct request *r, const struct view *view, struct error *err) {
     int rc = check_view(view, err);
-    if (rc)
+    if (rc || (d->store && (rc = check_queue(d, view, err))))
         return rc;
     for (size_t i = 0; i < view->jobs.count && d->store; i++)
         if (job_ref_element(view->jobs.items[i]) >= 0 && (rc = element_check(d, view->jobs.items[i], err)))

@@ -47,6 +47,17 @@ static int apply_after(const struct option_list *list, struct job_spec *spec, st
     return 0;
 }
 
+/* In a script of a shell a variable that is not set is easily given for these; they would silently mean nothing. */
+static int check_given(const struct job_flags *f, struct error *err) {
+    struct array_set unused;
+    int64_t limit;
+    if (f->token && !*f->token)
+        return error_set(err, ERR_INVALID, "--token: is empty");
+    if (f->array && !*f->array && array_set_parse(f->array, &unused, &limit, err) < 0)
+        return error_wrap(err, "--array");
+    return 0;
+}
+
 static int apply_words(const struct job_flags *f, struct job_spec *spec, struct error *err) {
     if (f->launcher && (spec->launcher = job_launcher_from_name(f->launcher)) < 0)
         return error_set(err, ERR_INVALID, "--launcher: expected none, mpirun or direct, got '%.64s'", f->launcher);
@@ -105,7 +116,8 @@ int job_flags_apply(const struct job_flags *f, struct job_spec *spec, struct are
     spec->exclusive |= f->exclusive;
     spec->not_preemptible |= f->no_preempt;
     spec->compact |= f->compact;
-    int rc = apply_words(f, spec, err);
+    int rc = check_given(f, err);
+    rc = rc < 0 ? rc : apply_words(f, spec, err);
     return rc < 0 ? rc : apply_after(&f->after, spec, arena, err);
 }
 

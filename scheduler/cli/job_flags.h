@@ -27,10 +27,10 @@ enum { JOB_FLAGS_MAX = 40 };   /* no more rows than this in JOB_FLAG_ROWS */
     {"name", 'J', OPTION_TEXT, JOB_FLAG(TYPE, name), "NAME", "name of the job (default: that of the command or the script)"},         \
     {"queue", 'Q', OPTION_TEXT, JOB_FLAG(TYPE, queue), "QUEUE", "queue to charge (default: that of your groups)"},                    \
     {"gpus", 'g', OPTION_RANGE, JOB_FLAG(TYPE, gpus), "N", "GPUs of the whole job; 4..16: as many of them as there are, by and by",   \
-     0, 1000000},                                                                                                                     \
-    {"nodes", 'N', OPTION_INT, JOB_FLAG(TYPE, nodes), "N", "exactly so many nodes (default: as few as fit)", 0, 100000},              \
-    {"ranks", 'n', OPTION_INT, JOB_FLAG(TYPE, ranks), "N", "processes of the whole job", 0, 1000000},                                 \
-    {"cpus", 'c', OPTION_INT, JOB_FLAG(TYPE, cpus), "N", "cores a rank (default: 1)", 1, 4096},                                       \
+     0, 65536},                                                                                                                       \
+    {"nodes", 'N', OPTION_INT, JOB_FLAG(TYPE, nodes), "N", "exactly so many nodes (default: as few as fit)", 0, 8192},                \
+    {"ranks", 'n', OPTION_INT, JOB_FLAG(TYPE, ranks), "N", "processes of the whole job", 0, 65536},                                   \
+    {"cpus", 'c', OPTION_INT, JOB_FLAG(TYPE, cpus), "N", "cores a rank (default: 1)", 1, 1024},                                       \
     {"memory", 'm', OPTION_SIZE, JOB_FLAG(TYPE, memory_mib), "SIZE", "memory a node, such as 16G; enforced by cgroup"},               \
     {"launcher", 0, OPTION_TEXT, JOB_FLAG(TYPE, launcher), "HOW",                                                                     \
      "none (one process), mpirun, or direct (torchrun-like variables); default: mpirun with --ranks"},                                \
@@ -46,7 +46,7 @@ enum { JOB_FLAGS_MAX = 40 };   /* no more rows than this in JOB_FLAG_ROWS */
     {"estimate", 0, OPTION_DURATION, JOB_FLAG(TYPE, estimate_ms), "TIME", "how long it will run, to plan with; never enforced"},      \
     {"compact", 0, OPTION_FLAG, JOB_FLAG(TYPE, compact), NULL, "on as few nodes as hold it, or it waits"},                            \
     {"grace", 0, OPTION_DURATION, JOB_FLAG(TYPE, grace_ms), "TIME", "for a checkpoint before it is ended (default: 60s)"},            \
-    {"retries", 0, OPTION_INT, JOB_FLAG(TYPE, retries), "N", "failures after which it runs again", 0, 1000000},                       \
+    {"retries", 0, OPTION_INT, JOB_FLAG(TYPE, retries), "N", "failures after which it runs again", 0, 100},                           \
     {"array", 'a', OPTION_TEXT, JOB_FLAG(TYPE, array), "INDEXES",                                                                    \
      "one job for each: 0-99, 1,3,5-9:2; 0-99%8 runs at most 8 at once (MUSTER_ARRAY_INDEX says which it is)"},                       \
     {"after", 0, OPTION_LIST, JOB_FLAG(TYPE, after), "WHEN:ID,...", "start when they ended: ok:12 (COMPLETED) or any:12"},            \

@@ -42,7 +42,8 @@ static const struct option_row rows[] = {
     {"evict", 0, OPTION_FLAG, offsetof(struct arguments, evict), NULL,
      "set, apply: ... and stop the fewest, cheapest jobs above it, after a checkpoint; elastic ones shrink"},
     {"move-to", 0, OPTION_TEXT, offsetof(struct arguments, move_to), "QUEUE", "delete: its jobs go there"},
-    {"file", 'f', OPTION_TEXT, offsetof(struct arguments, file), "FILE", "apply: the queues as they are to be, as export writes them"},
+    {"file", 'f', OPTION_TEXT, offsetof(struct arguments, file), "FILE",
+     "apply: the queues as they are to be, as export writes them; -: standard input"},
     {"prune", 0, OPTION_FLAG, offsetof(struct arguments, prune), NULL, "apply: delete queues that the file does not name"},
     {"dry-run", 'n', OPTION_FLAG, offsetof(struct arguments, dry_run), NULL, "set, apply: only show what would change"},
     JSON_ROW,
@@ -300,6 +301,14 @@ static int check_words(const struct verb *v, const struct arguments *a, int oper
     return 0;
 }
 
+/* What is longer than any name could not even be sent. */
+static int check_lengths(const struct arguments *a, int count, char **operands, struct error *err) {
+    int rc = a->move_to && strlen(a->move_to) > QUEUE_NAME_BYTES ? queue_name_check(a->move_to, err) : 0;
+    for (int i = 1; i < count && !rc; i++)
+        rc = strlen(operands[i]) > QUEUE_NAME_BYTES ? queue_name_check(operands[i], err) : 0;
+    return rc;
+}
+
 static int run(const void *arguments, int count, char **operands, struct error *err) {
     const struct arguments *a = arguments;
     const char *name = count ? operands[0] : "show";
@@ -308,7 +317,7 @@ static int run(const void *arguments, int count, char **operands, struct error *
         return error_set(err, ERR_INVALID, "expected show, set, rename, delete, drain, resume, history, export or apply, got '%.64s'",
                          name);
     int rc = check_words(v, a, count ? count - 1 : 0, err);
-    if (rc < 0)
+    if (rc < 0 || (rc = check_lengths(a, count, operands, err)) < 0)
         return rc;
     struct client client;
     rc = client_open(&client, err);

@@ -141,8 +141,17 @@ static bool looks_like_script(const struct bytes *text) {
     return false;
 }
 
+/* The kernel would look for an interpreter of that name, and tell that there is none. */
+static bool ends_as_dos(const struct bytes *text) {
+    struct line first = {0};
+    return next_line(text, &first) && first.length > 2 && !memcmp(first.start, "#!", 2) && first.start[first.length - 1] == '\r';
+}
+
 int script_parse(const char *path, const struct bytes *text, struct script *script, struct arena *arena, struct error *err) {
     *script = (struct script){.flags = JOB_FLAGS_UNSET};
+    if (ends_as_dos(text))
+        return error_set(err, ERR_INVALID, "%.128s:1: its lines end as those of DOS, in a carriage return: `sed -i 's/\\r$//' %.64s`", path,
+                         path);
     if (looks_like_script(text))
         return parse_lines(path, text, script, arena, err);
     return error_set(err, ERR_INVALID,

@@ -93,14 +93,16 @@ static int send_job(const struct arguments *a, const struct job_spec *spec, stru
 
 /* ---- --test-only ---- */
 
-/* "would start now on worker2,worker3 (within one rack, 25 GB/s at its narrowest link)" */
-static void print_place(const json_t *answer, FILE *out) {
+/* "worker2,worker3 (within one rack, 25 GB/s at its narrowest link)"; of an elastic job also with how many GPUs. */
+static void print_place(const json_t *answer, bool is_elastic, FILE *out) {
     const json_t *placement = json_object_get(answer, "placement"), *node;
     char text[1024];
-    size_t used = 0, i;
+    size_t used = 0, i, gpus = 0;
     const char *level = row_text(placement, "level");
-    json_array_foreach((json_t *)json_object_get(placement, "nodes"), i, node)
+    json_array_foreach((json_t *)json_object_get(placement, "nodes"), i, node) {
         text_append(text, sizeof text, &used, "%s%s", i ? "," : "", row_text(node, "node"));
+        gpus += json_array_size(json_object_get(node, "gpus"));
+    }
     if (strcmp(level, "any"))
         text_append(text, sizeof text, &used, " (within one %s", level);
     else
@@ -108,6 +110,8 @@ static void print_place(const json_t *answer, FILE *out) {
     if (row_int(placement, "bandwidth_gbs", 0))
         text_append(text, sizeof text, &used, ", %" PRId64 " GB/s at its narrowest link", row_int(placement, "bandwidth_gbs", 0));
     text_append(text, sizeof text, &used, ")");
+    if (is_elastic)
+        text_append(text, sizeof text, &used, ", with %zu GPU%s", gpus, gpus == 1 ? "" : "s");
     print_field(out, "on", "%s", text);
 }
 
@@ -122,17 +126,17 @@ static void print_evicted(const json_t *evicts, FILE *out) {
                 row_int(evicts, "gpus", 0) == 1 ? "" : "s", row_text(evicts, "rule"));
 }
 
-void submit_print_test(const json_t *answer, FILE *out) {
+void submit_print_test(const json_t *answer, bool is_elastic, FILE *out) {
     const char *verdict = row_text(answer, "verdict");
     const json_t *reason = json_object_get(answer, "reason");
     char name[256];
     print_safe(row_text(answer, "name"), name, sizeof name);
     if (!strcmp(verdict, "starts")) {
         fprintf(out, "Not submitted: job %s would start now\n", name);
-        print_place(answer, out);
+        print_place(answer, is_elastic, out);
     } else if (!strcmp(verdict, "takes")) {
         fprintf(out, "Not submitted: job %s would start when others have made room for it\n", name);
-        print_place(answer, out);
+        print_place(answer, is_elastic, out);
         print_evicted(json_object_get(answer, "evicts"), out);
         job_print_expected(answer, out);
     } else {
@@ -154,7 +158,7 @@ static int test_job(const struct arguments *a, const struct job_spec *spec, stru
     if (rc == 0 && a->common.json)
         print_json(reply->document, stdout);
     else if (rc == 0)
-        submit_print_test(reply->document, stdout);
+        submit_print_test(reply->document, spec->gpus_min > 0, stdout);
     message_release(&answer);
     client_close(&client);
     return rc;

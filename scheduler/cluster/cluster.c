@@ -159,12 +159,17 @@ static bool user_matters(const struct cluster *c, int32_t queue) {
     return false;
 }
 
+int64_t job_expected_ms(const struct job *j) {
+    bool within = j->estimate_ms && (!j->time_limit_ms || j->estimate_ms < j->time_limit_ms);
+    return within ? j->estimate_ms : j->time_limit_ms;
+}
+
 struct demand job_demand(const struct cluster *c, const struct job *j) {
     return (struct demand){.uid = user_matters(c, j->queue) ? j->uid : 0, .policy = queue_policy(c, j->queue), .queue = j->queue,
                            .priority = j->priority, .nodes = j->nodes,
                            .gpus = j->gpus, .gpus_min = j->gpus_min, .ranks = j->ranks, .cpus_per_rank = j->cpus_per_rank,
                            .level = job_level(j->attained_gpu_ms), .memory_mib = j->memory_mib,
-                           .estimate_ms = j->estimate_ms ? j->estimate_ms : j->time_limit_ms, .launcher = j->launcher,
+                           .estimate_ms = job_expected_ms(j), .launcher = j->launcher,
                            .topology = j->topology, .prefer = j->prefer, .filter = j->filter, .preemptible = j->preemptible,
                            .compact = j->compact, .exclusive = j->exclusive};
 }

@@ -91,6 +91,7 @@ struct wait_reason {
     int32_t nodes_asked, nodes_available;   /* nodes that could take a task of it now */
     bool asked_cpus, asked_memory;          /* what is short beside GPUs: cores in all; MiB on one node (`available`: the most free) */
     bool of_whole_nodes;        /* CONSTRAINT: it is that they have to be whole */
+    bool of_quota;              /* PRIORITY: what is kept for the other is not GPUs, but what is left of a limit or a guarantee */
 };
 
 struct job_dependency {
@@ -416,6 +417,7 @@ void cluster_release(struct cluster *c);
 void cluster_reindex(struct cluster *c);
 
 struct job *cluster_job(const struct cluster *c, int64_t id);        /* NULL: not in memory */
+int64_t job_expected_ms(const struct job *j);   /* how long it will run: as estimated, at most its limit; 0: nobody says */
 int32_t cluster_node(const struct cluster *c, const char *name);     /* -1 */
 int32_t cluster_add_node(struct cluster *c, const char *name);       /* a name that there is not: in no rack, of no shape yet */
 int32_t cluster_queue(const struct cluster *c, const char *name);    /* -1; not the deleted ones */

@@ -11,22 +11,6 @@
 
 /* ---- names ---- */
 
-static int check_name(const char *name, struct error *err) {
-    size_t length = strlen(name);
-    if (!length || length >= QUEUE_NAME_MAX)
-        return error_set(err, ERR_INVALID, "a queue's name has 1..%d bytes", QUEUE_NAME_MAX - 1);
-    for (size_t i = 0; i < length; i++) {
-        char ch = name[i];
-        bool plain =
-            (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_' || ch == '.' || ch == '-';
-        bool slash = ch == '/' && i && i + 1 < length && name[i - 1] != '/';
-        if ((!plain && !slash) || (ch == '-' && (!i || name[i - 1] == '/')))
-            return error_set(err, ERR_INVALID,
-                             "queue name: letters, digits, '_', '.', '-' (not first), and '/' between a parent and its child");
-    }
-    return 0;
-}
-
 static int32_t find(const struct quota_trial *t, const char *name) {
     for (int32_t i = 0; i < t->count; i++)
         if (!t->queues[i].deleted && !strcmp(t->queues[i].name, name))
@@ -72,7 +56,7 @@ static int32_t find_or_make(struct quota_trial *t, const char *name) {
 /* ---- building: set ---- */
 
 static int make_named(struct quota_trial *t, const char *name, struct error *err) {
-    int rc = check_name(name, err);
+    int rc = queue_name_check(name, err);
     if (!rc && find_or_make(t, name) < 0)
         rc = error_set(err, ERR_INVALID, "queue '%s' is one too many: at most %d are supported", name, CLUSTER_QUEUES_MAX);
     return rc;
@@ -245,7 +229,7 @@ static int rename_queue(struct quota_trial *t, const struct cluster *c, const st
     size_t length = strlen(old);
     int32_t queue;
     int rc = find_or_fail(t, old, &queue, err);
-    if (rc || (rc = check_name(name, err)))
+    if (rc || (rc = queue_name_check(name, err)))
         return rc;
     if (!queue)
         return error_set(err, ERR_CONFLICT, "queue 'default' can't be renamed: it takes the jobs that name no queue");

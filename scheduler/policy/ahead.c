@@ -313,7 +313,7 @@ static int by_end(const void *a, const void *b) {
 /* A job past its estimate may end at any moment: nothing is known of it any more. */
 static struct leaver leaver_of(const struct pass *p, const struct runner *k) {
     const struct job *j = k->job;
-    int64_t run_ms = j->estimate_ms ? j->estimate_ms : j->time_limit_ms, began_ms = j->start_ms >= 0 ? j->start_ms : p->now_ms;
+    int64_t run_ms = job_expected_ms(j), began_ms = j->start_ms >= 0 ? j->start_ms : p->now_ms;
     if (run_ms && began_ms + run_ms > p->now_ms)
         return (struct leaver){k, began_ms + run_ms, true};
     int64_t guess_ms = began_ms + p->default_ms[j->queue];
@@ -368,17 +368,62 @@ static int32_t find_first(struct pass *p, const struct leaver_list *l, const str
     return enough <= l->count ? enough : -1;
 }
 
-/* When the last of those who hold some of it will be gone. */
+/* When the last of those who hold some of it will be gone, and the last of those without whom it does not fit: who uses up a limit does so
+ * anywhere. */
 static int64_t free_ms(const struct pass *p, const struct leaver_list *l, int32_t count, const struct placement *where) {
     int64_t at_ms = p->now_ms;
     for (int32_t i = 0; i < count; i++) {
-        if (!holds_some_of(l->items[i].runner->job, where))
+        if (i + 1 < count && !holds_some_of(l->items[i].runner->job, where))
             continue;
         if (!l->items[i].known)
             return INT64_MAX;
         at_ms = l->items[i].end_ms > at_ms ? l->items[i].end_ms : at_ms;
     }
     return at_ms;
+}
+
+/* ---- what is kept of a quota ---- */
+
+/* GPUs of the queue, or of those in it that can't be taken back, which are still in use when the place is free: then all have left who hold
+ * some of it. Where nobody knows when that is, none count. */
+static int64_t staying_of(const struct pass *p, const struct ahead *a, int32_t queue, bool fixed) {
+    int64_t gpus = 0;
+    for (int32_t i = 0; i < p->standings.count && a->expected_ms != INT64_MAX; i++) {
+        const struct runner *k = &p->standings.runners[i];
+        if (k->going || (fixed && k->preemptible) || !queue_is_within(p->c, k->job->queue, queue) || holds_some_of(k->job, a->where))
+            continue;
+        struct leaver l = leaver_of(p, k);
+        gpus += l.known && l.end_ms <= a->expected_ms ? 0 : k->gpus;
+    }
+    return gpus;
+}
+
+static bool is_short_of_quota(struct pass *p, struct ahead *a, const struct demand *d) {
+    const struct job *j = cluster_job(p->c, a->job);
+    int32_t limited = share_over_limit(p->c, p->room.queue_used, a->queue, j->gpus_min);
+    bool fixed = limited < 0;
+    int32_t q = !fixed ? limited : j->preemptible ? -1 : share_over_guarantee(p->c, p->room.queue_fixed, a->queue, j->gpus_min);
+    if (q < 0 || !queue_is_within(p->c, d->queue, q))
+        return false;
+    if (a->short_of != q + 1)
+        a->staying = staying_of(p, a, q, fixed);
+    a->short_of = q + 1;
+    return d->gpus_min > (fixed ? share_guarantee(p->c, q) : p->c->queues[q].limit) - a->staying - a->started - j->gpus_min;
+}
+
+int64_t ahead_short_of_quota(struct pass *p, const struct demand *d, uint32_t kept) {
+    for (int32_t i = 0; i < p->ahead_count && !d->preemptible; i++)
+        if (kept >> i & 1 && !p->ahead[i].over && is_short_of_quota(p, &p->ahead[i], d))
+            return p->ahead[i].job;
+    return 0;
+}
+
+void ahead_note_start(struct pass *p, const struct demand *d, uint32_t kept) {
+    for (int32_t i = 0; i < p->ahead_count && !d->preemptible; i++) {
+        struct ahead *a = &p->ahead[i];
+        if (kept >> i & 1 && queue_is_within(p->c, d->queue, a->short_of ? a->short_of - 1 : a->queue))
+            a->started += d->gpus_min;
+    }
 }
 
 bool ahead_may_keep(const struct pass *p) { return p->ahead_count < AHEAD_MAX && p->ahead_tries > 0; }

@@ -412,6 +412,11 @@ static struct head look_at(struct pass *p, const struct job *j, enum look look) 
     h.out = start_is_kept_out(p, j, &h.why);
     h.may = !h.out && start_is_admitted(p, &h.k->demand, &h.why);
     h.kept = h.may ? ahead_kept_from(p, &h.k->demand, h.standing, j) : 0;
+    int64_t before = ahead_short_of_quota(p, &h.k->demand, h.kept);
+    if (before) {
+        h.may = false;
+        h.why = (struct wait_reason){.code = WAIT_PRIORITY, .queue = -1, .blocker = before, .of_quota = true};
+    }
     return h;
 }
 
@@ -446,6 +451,8 @@ static bool is_served(struct pass *p, struct order *o, struct line *l, const str
     if (h->may) {
         ahead_bind(p, h->kept);
         starts = start_now(p, h->j, d);
+        if (starts)
+            ahead_note_start(p, d, h->kept);
         if (!starts && start_equal_ahead(p, h->j, d, h->standing))
             return true;
     }

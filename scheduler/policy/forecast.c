@@ -22,7 +22,7 @@ static int64_t default_of(const struct cluster *c, int32_t queue) {
 
 static struct promised promise_of(const struct cluster *c, const struct job *j, int64_t began_ms, int64_t now_ms) {
     int64_t queue_ms = default_of(c, j->queue);
-    if (j->estimate_ms && began_ms + j->estimate_ms > now_ms)
+    if (j->estimate_ms && j->estimate_ms == job_expected_ms(j) && began_ms + j->estimate_ms > now_ms)
         return (struct promised){began_ms + j->estimate_ms, PROMISE_ESTIMATE};
     if (j->time_limit_ms && began_ms + j->time_limit_ms > now_ms)
         return (struct promised){began_ms + j->time_limit_ms, PROMISE_LIMIT};

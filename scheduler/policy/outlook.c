@@ -88,8 +88,13 @@ static void judge_newcomer(struct outlook_asker *a, const struct job *j, struct 
         *why = (struct wait_reason){.code = WAIT_PRIORITY, .queue = j->queue, .blocker = outlook_strictly_before(p->c, j)};
     } else if (!start_is_kept_out(p, j, why)) {
         bool may = start_is_admitted(p, &d, why), limited = why->code == WAIT_QUEUE_LIMIT;
+        uint32_t kept = may ? ahead_kept_from(p, &d, standing_of(&p->standings, &d), j) : 0;
+        int64_t before = ahead_short_of_quota(p, &d, kept);
+        may &= !before;
+        if (before)
+            *why = (struct wait_reason){.code = WAIT_PRIORITY, .queue = -1, .blocker = before, .of_quota = true};
         if (may)
-            ahead_bind(p, ahead_kept_from(p, &d, standing_of(&p->standings, &d), j));
+            ahead_bind(p, kept);
         if (may && start_find_place(p, &d, &out->where))
             out->verdict = OUTLOOK_STARTS;
         else if ((may || limited) && may_take(a, j, &d))
@@ -205,7 +210,8 @@ static void expect_start(struct outlook_asker *a, const struct job *j, struct ou
         expect_nothing(out, "queue %s is drained until somebody resumes it", p->c->queues[out->reason.queue].name);
         return;
     }
-    if (kept) {
+    bool limited = out->reason.code == WAIT_QUEUE_LIMIT || out->reason.code == WAIT_QUOTA || out->reason.code == WAIT_USER_LIMIT;
+    if (kept && !(kept->kind == KEPT_AHEAD && limited)) {   /* who holds its place is not who uses up its limit */
         forecast_kept(p, kept, &out->expected);
         if (kept->kind != KEPT_AHEAD || out->expected.at_ms != INT64_MAX)
             return;

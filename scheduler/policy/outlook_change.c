@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/text.h"
 #include "scheduler/cluster/queue.h"
@@ -36,7 +37,10 @@ bool outlook_would_start(struct outlook_asker *a, const struct job *j, struct pl
     struct wait_reason unused;
     if (a->tries_left-- <= 0 || outlook_strictly_before(p->c, j) || start_is_kept_out(p, j, &unused) || !start_is_admitted(p, &d, &unused))
         return false;
-    ahead_bind(p, ahead_kept_from(p, &d, standing_of(&p->standings, &d), j));
+    uint32_t kept = ahead_kept_from(p, &d, standing_of(&p->standings, &d), j);
+    if (ahead_short_of_quota(p, &d, kept))
+        return false;
+    ahead_bind(p, kept);
     bool found = start_find_place(p, &d, where);
     ahead_bind(p, 0);
     return found;
@@ -219,6 +223,15 @@ static void try_other_queues(struct outlook_asker *a, const struct job *j, struc
     }
 }
 
+/* Nothing but their number at once holds up the elements of a full array. One that waits by itself has none to say. */
+static void try_more_at_once(struct outlook_asker *a, const struct job *j, struct outlook *out) {
+    struct placement where;
+    if (!j->array || !outlook_would_start(a, j, &where))
+        return;
+    const char *set = array_set_text(&j->array->waiting, a->pass.arena);
+    tell(a, out, false, &where, "--array %s%%%d", strlen(set) < 64 ? set : "INDEXES", j->array->limit + 1);
+}
+
 /* ---- what an admin can do ---- */
 
 /* With the queues as they would be after that very change; refused ones are none. */
@@ -318,6 +331,10 @@ void outlook_find_changes(struct outlook_asker *a, const struct job *j, struct o
     enum wait_code code = out->reason.code;
     if (!can_be_changed(a, j, code))
         return;
+    if (code == WAIT_ARRAY_LIMIT) {
+        try_more_at_once(a, j, out);
+        return;
+    }
     bool of_user = code != WAIT_USER_LIMIT && code != WAIT_QUEUE_CLOSED;
     if (of_user && j->gpus && !j->exclusive)   /* those would be rounded up to whole nodes again */
         try_fewer_gpus(a, j, out);

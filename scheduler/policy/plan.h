@@ -19,6 +19,8 @@ struct ahead {
     bool over;                 /* its job has started */
     bool is_due;               /* it can start there when those have left that are leaving */
     struct standing standing;
+    int32_t short_of;          /* 1 + the queue whose limit or guarantee its job waits for, as was found out; 0: not yet */
+    int64_t staying, started;  /* GPUs of that queue: of who runs and will not be gone then; of who has started in this very plan */
 };
 
 struct leaver { const struct runner *runner; int64_t end_ms; bool known; };

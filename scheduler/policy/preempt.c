@@ -440,8 +440,18 @@ static void plan_victim(struct search *s, int32_t i, struct toll toll, int64_t t
                                         type && to != from ? p->c->gpu_types[type] : NULL});
 }
 
+/* Who was to shrink and has a seat as large as what it holds is moved. */
+static void move_who_keeps_all(struct search *s) {
+    for (int32_t i = 0; i < s->seat_count; i++) {
+        struct seat *seat = &s->seats[i];
+        if (placement_gpus(&seat->where) == seat->runner->gpus)
+            seat->leaving = s->victims.leaving[seat->runner - s->p->standings.runners] = MOVES;
+    }
+}
+
 static void plan_all(struct search *s) {
     struct toll toll = {0};
+    move_who_keeps_all(s);
     for (int32_t i = 0; i < s->victims.count; i++) {
         toll.gpus += victims_at(&s->victims, i)->gpus;
         toll.lost_gpu_s += victims_at(&s->victims, i)->price / 1000;

@@ -430,8 +430,9 @@ static void say_line(struct sentence *s, const struct cluster *c, const struct j
 
 static void say_reservation(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
     const struct job *other = cluster_job(c, r->blocker);
-    if (!cluster_reservation(c, j->id))
-        SAY(s, "waits for %d GPU%s: what is free is kept for job %s, %s", j->gpus_min, plural(j->gpus_min), job_name(c, r->blocker).text,
+    if (r->code == WAIT_PRIORITY || !cluster_reservation(c, j->id))   /* a place ahead is not yet its own */
+        SAY(s, "waits for %d GPU%s: what is %s is kept for job %s, %s", j->gpus_min, plural(j->gpus_min),
+            r->of_quota ? "left of the quota" : "free", job_name(c, r->blocker).text,
             r->code == WAIT_RESERVATION ? "for which others are stopping" : "which is before it in the order");
     else if (other && other->state == JOB_STOPPING)
         SAY(s, "its %d GPU%s are kept for it: %lld are free, job %s is %s", j->gpus_min, plural(j->gpus_min), (long long)r->available,
@@ -525,7 +526,12 @@ static int64_t limit_for(const struct cluster *c, const struct wait_reason *r) {
 static void advise(struct sentence *s, const struct cluster *c, const struct job *j, const struct wait_reason *r) {
     switch (r->code) {
     case WAIT_DEPENDENCY: SAY(s, "`muster show %lld` tells how far that is", (long long)r->blocker); return;
-    case WAIT_HELD: SAY(s, "`muster release %s` lets it go", job_name(c, j->id).text); return;
+    case WAIT_HELD:
+        if (cluster_job(c, j->id))
+            SAY(s, "`muster release %s` lets it go", job_name(c, j->id).text);
+        else
+            SAY(s, "submit it without --hold");   /* it has no number yet */
+        return;
     case WAIT_QUEUE_LIMIT:
         SAY(s, "wait for a job of the queue to end, or let an admin raise the limit: muster quota set %s%s%s --limit %lld",
             c->queues[r->queue].name, r->gpu_type ? " --gpu-type " : "", c->gpu_types[r->gpu_type], (long long)limit_for(c, r));

@@ -24,7 +24,7 @@ static int64_t least_run_ms(const struct pass *p, const struct runner *k) {
 
 /* By its estimate or its limit, it will be over before it would have run for its least time once more. */
 static bool is_nearly_done(const struct pass *p, const struct runner *k) {
-    int64_t run_ms = k->job->estimate_ms ? k->job->estimate_ms : k->job->time_limit_ms;
+    int64_t run_ms = job_expected_ms(k->job);
     return run_ms && k->ran_ms < run_ms && run_ms - k->ran_ms < least_run_ms(p, k);
 }
 

@@ -45,9 +45,10 @@ static const struct option_row rows[] = {
 
 /* ---- arguments ---- */
 
-static int find_policy(const struct args *a, enum queue_policy *one_queue, struct error *err) {
+static int find_policy(struct args *a, enum queue_policy *one_queue, struct error *err) {
     static const struct { const char *name; enum queue_policy one_queue; } policies[] = {
         {"fair", QUEUE_POLICY_UNSET}, {"backfill", QUEUE_POLICY_FIFO}, {"fifo", QUEUE_POLICY_STRICT}};
+    a->policy = a->policy ? a->policy : policies[0].name;
     for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
         if (!strcmp(a->policy, policies[i].name)) {
             *one_queue = policies[i].one_queue;
@@ -60,6 +61,8 @@ static int check_yardstick(const struct args *a, enum trace_decider *decider, st
     *decider = DECIDE_POLICY;
     if (!a->yardstick)
         return 0;
+    if (a->policy)
+        return error_set(err, ERR_INVALID, "--yardstick is instead of --policy: give one of the two");
     if (strcmp(a->yardstick, "fifo") && strcmp(a->yardstick, "static"))
         return error_set(err, ERR_INVALID, "--yardstick: expected fifo or static, got '%.64s'", a->yardstick);
     *decider = !strcmp(a->yardstick, "fifo") ? DECIDE_FIFO : DECIDE_STATIC;
@@ -298,7 +301,7 @@ static int refuse(const struct error *err) {
 
 int sim_trace(int argc, char **argv) {
     struct args a = {.submit_scale = 1, .restart_cost_ms = 30 * 1000, .checkpoint_interval_ms = 600 * 1000, .grace_ms = 60 * 1000,
-                     .default_limit_ms = 24 * 3600 * 1000, .policy = "fair"};
+                     .default_limit_ms = 24 * 3600 * 1000};
     struct error err = {0};
     struct trace t;
     int operands;
@@ -313,7 +316,7 @@ int sim_trace(int argc, char **argv) {
         options_help(rows, stdout);
         return 0;
     }
-    if (check_args(&a, &err) || find_policy(&a, &s.one_queue, &err) || check_yardstick(&a, &s.decider, &err) ||
+    if (check_args(&a, &err) || check_yardstick(&a, &s.decider, &err) || find_policy(&a, &s.one_queue, &err) ||
         trace_read(&t, &a.paths, a.submit_scale, a.nodes, (uint64_t)a.seed, &err))
         return refuse(&err);
     if (t.never_fit)

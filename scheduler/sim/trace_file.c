@@ -86,6 +86,17 @@ static int add_quota(struct trace *t, const struct csv *f, struct error *err) {
     return 0;
 }
 
+/* As `quota set` would refuse it; a replay without guarantees would otherwise find out at its end, against static. */
+static int check_guarantees(const struct trace *t, const char *path, struct error *err) {
+    int64_t sum = 0, gpus = (int64_t)t->nodes * t->gpus_per_node;
+    for (int32_t i = 0; i < t->queue_count; i++)
+        sum += strchr(t->queues[i].name, '/') ? 0 : t->queues[i].guarantee;
+    if (sum <= gpus)
+        return 0;
+    return error_set(err, ERR_INVALID, "%s: the queues at the top are guaranteed %lld GPUs, and %d node%s of %d ha%s %lld", path,
+                     (long long)sum, t->nodes, t->nodes == 1 ? "" : "s", t->gpus_per_node, t->nodes == 1 ? "s" : "ve", (long long)gpus);
+}
+
 static int read_quotas(struct trace *t, const char *path, struct error *err) {
     struct csv_column columns[] = {[QUOTA_QUEUE] = {"queue"}, [QUOTA_PARENT] = {"parent", true}, [QUOTA_GPUS] = {"quota_gpus"},
                                    [QUOTA_WEIGHT] = {"weight", true}};
@@ -97,7 +108,7 @@ static int read_quotas(struct trace *t, const char *path, struct error *err) {
         ;
     csv_close(&f);
     t->quotas_path = path;
-    return rc;
+    return rc ? rc : check_guarantees(t, path, err);
 }
 
 /* ---- jobs ---- */

@@ -68,6 +68,10 @@ def wrong_words_are_usage(c):
                   ["show", "--limit", "3"], ["delete", "ml", "--evict"], ["set", "ml", "--drain", "--evict", "--limit", "1"],
                   ["set", "ml", "--gpu-type", "FAKE"], ["set", "ml", "--users", "a,,b"]):
         equal(c.admin("quota", *words, code=None).code, 2, f"exit code of quota {words}")
+    for words in (["set", "a b"], ["rename", "default", "x/"]):
+        contains(c.admin("quota", *words, code=2).err, f"queue '{words[-1]}': a name has letters, digits", "which name")
+    for words in (["set", "x" * 300, "--limit", 3], ["show", "x" * 300], ["delete", "ml", "--move-to", "x" * 300]):
+        contains(c.admin("quota", *words, code=2).err, f"queue '{'x' * 32}...': a name has 1..255 bytes, not 300", words[0])
     equal(c.admin("quota", "drain", "nowhere", code=None).code, 3, "draining what is not there")
     equal(c.admin("quota", "set", "ml", "--gpu-type", "H200", "--limit", 1, code=None).code, 3, "a type that nobody has")
 
@@ -98,6 +102,10 @@ def a_file_is_applied_whole_or_not_at_all(c):
     bad = c.write("bad.yaml", "queues: {a: {guarantee: 2}, b: {guarantee: 1}}\n")
     contains(c.admin("quota", "apply", "-f", bad, code=4).err, "its children are guaranteed 3 GPUs, more than 2", "the numbers")
     equal(queues(c)["b"]["guarantee"], 5, "nothing of it was applied")
+    contains(c.admin("quota", "apply", "-f", c.write("name.yaml", "queues:\n  a: {}\n  'b c': {}\n"), code=2).err,
+             "name.yaml:3:3: queue 'b c': a name has letters", "where a name is wrong")
+    contains(c.admin("quota", "apply", "-f", "-", stdin=c.muster("quota", "export").out).err, "nothing changes", "from standard input")
+    contains(c.admin("quota", "apply", "-f", "-", stdin="queues: 3\n", code=2).err, "-:1:9: queues: expected", "a place in it")
     contains(c.admin("quota", "apply", "-f", c.write("typo.yaml", "queues:\n  a: {guarante: 2}\n"), code=2).err,
              "typo.yaml:2:7: guarante: no such setting (did you mean guarantee?)", "place of the error")
 
@@ -117,6 +125,7 @@ def a_rename_and_a_delete_take_running_jobs_along(c):
     for job in (running, waiting):
         equal(c.show(job)["queue"], "research/a", f"queue of job {job}")
     equal([j["id"] for j in c.json("jobs", "-Q", "research/a")["jobs"]], [running, waiting], "jobs by their queue's new name")
+    contains(c.muster("jobs", "-Q", "reserch", code=3).err, "no such queue: 'reserch' (`muster quota show` lists them)", "a wrong name")
     c.admin("quota", "rename", "research/a", "a")
     equal((queues(c)["research"]["used"], queues(c)["a"]["used"]), (0, 2), "use moved")
     answer = c.admin("quota", "delete", "a", code=None)

@@ -113,8 +113,9 @@ def what_can_not_be_stopped_needs_a_guarantee(c):
     equal(options(reason)[:2], ["--gpus 1", "without --no-preempt"], "what it could ask for")
     contains(options(reason, "admin"), "muster quota set prod --guarantee 3", "what an admin could do")
     end(c, starts(c, "-Q", "prod", "-g", 2))
+    end(c, waiting)   # what is left of the guarantee is kept for it as long as it waits
     end(c, starts(c, "-Q", "prod", "-g", 1, "--no-preempt"))
-    end(c, waiting, job)
+    end(c, job)
     c.admin("quota", "delete", "prod")
 
 
@@ -194,6 +195,7 @@ def only_to_test(c):
     equal((answer["verdict"], answer["placement"]["level"], answer["reason"]), ("starts", "island", None), "it would start")
     contains(c.muster("submit", "--test-only", "-g", 4, "--topology", "node", "--", "true").out, "would start now\n  on          worker",
              "in text")
+    contains(c.muster("submit", "--test-only", "-g", "2..16", "--", "true").out, "narrowest link), with 8 GPUs", "of an elastic job")
     job = holder(c, "--time", "1h", gpus=8)
     answer = tested(c, "-g", 4, "--", "true")
     equal((answer["verdict"], answer["reason"]["code"]), ("waits", "NO_FIT"), "it would wait")

@@ -81,6 +81,11 @@ printf 'queue,parent,quota_gpus,weight\nq,root,16,1\n' >"$work/quotas"
 { echo user,queue,submit_s,duration_s,gpus; seq 1 8 | sed 's/.*/a,q,0,100,16/'; echo b,q,1,10,16; } >"$work/jobs"
 expect "--quotas $work/quotas" jct_mean=419.888889 evictions=0
 
+# What can't be guaranteed is told at once, not after the replay, by whatever policy.
+for policy in fair fifo backfill; do
+    refused "--quotas $work/quotas --nodes 1 --policy $policy" "quotas: the queues at the top are guaranteed 16 GPUs, and 1 node of 8 has 8"
+done
+refused "--yardstick fifo --policy fair" "--yardstick is instead of --policy: give one of the two"
 refused "--default-limit 0" "default-limit"
 refused "--policy nonsense" "expected fair, backfill or fifo, got 'nonsense'"
 refused "--quotas $work/absent" "absent: No such file"

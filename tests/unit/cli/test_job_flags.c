@@ -97,6 +97,8 @@ static void test_words(void **state) {
         {{.after = {1, {"7"}}}, "--after: expected ok:ID or any:ID, got '7'"},
         {{.after = {1, {"ok:7[2]"}}}, "--after: '7[2]': it waits for whole jobs and whole arrays only"},
         {{.after = {1, {"ok:x"}}}, "--after"},
+        {{.array = ""}, "--array: expected indexes such as 0-99 or 1,3,5-9:2, got ''"},
+        {{.token = ""}, "--token: is empty"},   /* "$UNSET": it would make a job each time */
         {{.env = {1, {"A"}}}, "--env: expected NAME=VALUE, got 'A'"},
         {{.export = "A,,B"}, "--export: expected ALL, NONE or names"},
         {{.export = "A,"}, "--export: expected ALL, NONE or names"},
@@ -110,10 +112,28 @@ static void test_words(void **state) {
         flags.topology = cases[i].flags.topology;
         flags.on_lost = cases[i].flags.on_lost;
         flags.after = cases[i].flags.after;
+        flags.array = cases[i].flags.array;
+        flags.token = cases[i].flags.token;
         flags.env = cases[i].flags.env;
         flags.export = cases[i].flags.export;
         assert_error(build(&flags, JOB_FROM_COMMAND, (char *[]){"true", NULL}, &spec, &err), ERR_INVALID, &err, cases[i].part);
     }
+}
+
+/* What an option says that it takes is what a job may have. */
+static void bounds_are_those_of_jobs(void **state) {
+    struct words { struct job_flags job; };
+    static const struct option_row rows[] = {JOB_FLAG_ROWS(struct words), {0}};
+    int compared = 0;
+    for (const struct option_row *row = rows; row->name; row++)
+        for (const struct job_spec_bound *b = job_spec_bounds; b->member && (row->kind == OPTION_INT || row->kind == OPTION_RANGE); b++)
+            if (!strcmp(b->member, row->name)) {
+                if (row->min != b->min || row->max != b->max)
+                    fail_msg("--%s takes %lld..%lld, a job %lld..%lld", row->name, (long long)row->min, (long long)row->max,
+                             (long long)b->min, (long long)b->max);
+                compared++;
+            }
+    assert_int_equal(compared, 6);
 }
 
 static void test_environment(void **state) {
@@ -175,6 +195,7 @@ int main(void) {
         cmocka_unit_test(test_bad_job_file_names_its_member),
         cmocka_unit_test(test_bad_job_file_names_line_and_column),
         cmocka_unit_test(test_words),
+        cmocka_unit_test(bounds_are_those_of_jobs),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_ids),
     };

@@ -108,6 +108,16 @@ static void test_lines_need_no_interpreter(void **state) {
     assert_ok(build("#!/usr/bin/python3\n#MUSTER -g 1\n\"\"\"doc\"\"\"", &unset, &spec, &err), &err);
 }
 
+/* The kernel would look for an interpreter whose name ends in a carriage return, and say that there is no such file. */
+static void test_lines_of_dos_are_refused(void **state) {
+    struct script script;
+    struct error err;
+    static const char text[] = "#!/bin/sh\r\n#MUSTER -g 1\r\ntrue\r\n", plain[] = "#MUSTER -g 1\r\ntrue\n", bare[] = "#!\r\n";
+    assert_error(parse(text, sizeof text - 1, &script, &err), ERR_INVALID, &err, ":1: its lines end as those of DOS, in a carriage return");
+    assert_error(parse(bare, sizeof bare - 1, &script, &err), ERR_INVALID, &err, ":1: its lines end");
+    assert_ok(parse(plain, sizeof plain - 1, &script, &err), &err);
+}
+
 static void test_late_lines_are_told(void **state) {
     struct script script;
     struct error err;
@@ -242,6 +252,7 @@ int main(void) {
         cmocka_unit_test(test_the_command_line_goes_over_the_lines),
         cmocka_unit_test(test_later_lines_go_over_earlier_ones),
         cmocka_unit_test(test_lines_need_no_interpreter),
+        cmocka_unit_test(test_lines_of_dos_are_refused),
         cmocka_unit_test(test_late_lines_are_told),
         cmocka_unit_test(test_errors_name_the_line),
         cmocka_unit_test(test_errors_of_the_command_line_name_no_line),

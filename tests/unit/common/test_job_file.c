@@ -116,6 +116,8 @@ static void every_error_has_its_place(void **state) {
         {"gpus:\nname: a\n", "job.yaml:1:6: gpus: expected an integer, got nothing"},
         {"gpus: 70000\n", "job.yaml:1:7: gpus: must be 0..65536, not 70000"},
         {"gpus: 4..x\n", "job.yaml:1:7: gpus: expected an integer, got 'x'"},
+        {"gpus: 4..\n", "job.yaml:1:7: gpus: expected a number, or the least and the most such as 4..16, got '4..'"},
+        {"gpus: ..4\n", "job.yaml:1:7: gpus: expected a number, or the least and the most such as 4..16, got '..4'"},
         {"gpus: 0..8\n", "job.yaml:1:7: gpus: must be 1..65536, not 0"},
         {"gpus: 8..4\n", "job.yaml:1:7: gpus: the least comes first: 4..8"},
         {"estimate: soon\n", "job.yaml:1:11: estimate: expected a duration such as 90s, 10m, 2h30m, 1d, 1:30:00 or 1-00:00:00, got 'soon'"},
