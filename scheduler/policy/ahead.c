@@ -183,10 +183,10 @@ static bool holds_some_of(const struct job *j, const struct placement *where) {
     return false;
 }
 
-static bool is_on_loan(const struct pass *p, const struct ahead *a, const struct runner *k) {
-    if (!k->preemptible || k->going || k->job->order_ms < a->closing_ms || stands_better(a, k->standing, k->job->queue))
-        return false;
-    return !is_before_in_line(p, a, k->job) && holds_some_of(k->job, a->where);
+/* It may be called in, if it has anything that the place's job waits for. */
+static bool may_be_called_in(const struct pass *p, const struct ahead *a, const struct runner *k) {
+    return k->preemptible && !k->going && k->job->order_ms >= a->closing_ms && !stands_better(a, k->standing, k->job->queue) &&
+           !is_before_in_line(p, a, k->job);
 }
 
 /* Runners, in their order. */
@@ -197,6 +197,7 @@ static int by_runner(const void *a, const void *b) {
     return *x < *y ? -1 : *x > *y;
 }
 
+/* On the place. */
 static struct loans find_loans(struct pass *p, const struct ahead *a) {
     struct standings *s = &p->standings;
     struct loans l = {0};
@@ -207,7 +208,7 @@ static struct loans find_loans(struct pass *p, const struct ahead *a) {
     l.items = arena_array(p->arena, (size_t)tasks, sizeof *l.items);
     for (int32_t i = 0; i < a->where->task_count; i++)
         for (int32_t k = s->node_tasks[a->where->tasks[i].node]; k < s->node_tasks[a->where->tasks[i].node + 1]; k++)
-            if (is_on_loan(p, a, &s->runners[s->tasks[k].runner]))
+            if (may_be_called_in(p, a, &s->runners[s->tasks[k].runner]) && holds_some_of(s->runners[s->tasks[k].runner].job, a->where))
                 l.items[count++] = s->tasks[k].runner;
     if (count)
         qsort(l.items, (size_t)count, sizeof *l.items, by_runner);
@@ -228,25 +229,46 @@ static bool is_closed(const struct pass *p, const struct ahead *a) {
     return p->now_ms >= a->closing_ms && cluster_job(p->c, a->job)->listed == LISTED_READY;
 }
 
-/* Those with GPUs, and as many of those without as it takes, the last that started first. None: even so the place would not be free. */
+static void call(struct pass *p, struct loans *called, int32_t runner) {
+    room_give(&p->room, p->standings.runners[runner].job);
+    called->items[called->count++] = runner;
+}
+
+static bool is_called(const struct loans *called, int32_t runner) {
+    for (int32_t i = 0; i < called->count; i++)
+        if (called->items[i] == runner)
+            return true;
+    return false;
+}
+
+/* Who uses up a limit that its job waits for, wherever it runs: as many as it takes, the last that started first. */
+static void call_in_users_of_limits(struct pass *p, const struct ahead *a, struct loans *called) {
+    const struct runner *runners = p->standings.runners;
+    int32_t i = 0, limited;
+    while (i >= 0 && (limited = share_over_limit(p->c, p->room.queue_used, a->queue, placement_gpus(a->where))) >= 0) {
+        for (i = p->standings.count - 1; i >= 0; i--)
+            if (may_be_called_in(p, a, &runners[i]) && queue_is_within(p->c, runners[i].job->queue, limited) && !is_called(called, i))
+                break;
+        if (i >= 0)
+            call(p, called, i);
+    }
+}
+
+/* Those with GPUs there, and as many of the others as it takes, the last that started first. None: even so the place would not be free. */
 static struct loans call_in(struct pass *p, const struct ahead *a) {
-    struct loans l = find_loans(p, a), called = {.items = arena_array(p->arena, (size_t)l.count, sizeof *l.items)};
-    int32_t least = l.count;
+    struct loans l = find_loans(p, a), called = {.items = arena_array(p->arena, (size_t)p->standings.count, sizeof *l.items)};
     size_t mark = room_mark(&p->room);
     preempt_give_what_goes(p);
     for (int32_t i = 0; i < l.count; i++)
         if (p->standings.runners[l.items[i]].gpus)
-            room_give(&p->room, p->standings.runners[l.items[i]].job);
-    bool can = can_start(p, a);
-    for (; least > 0 && !can; least--)
-        if (!p->standings.runners[l.items[least - 1]].gpus) {
-            room_give(&p->room, p->standings.runners[l.items[least - 1]].job);
-            can = can_start(p, a);
-        }
+            call(p, &called, l.items[i]);
+    call_in_users_of_limits(p, a, &called);
+    for (int32_t i = l.count - 1; i >= 0 && !place_is_free(&p->room, a->where); i--)
+        if (!p->standings.runners[l.items[i]].gpus)
+            call(p, &called, l.items[i]);
+    if (!can_start(p, a))
+        called.count = 0;
     room_rollback(&p->room, mark);
-    for (int32_t i = 0; i < l.count && can; i++)
-        if (i >= least || p->standings.runners[l.items[i]].gpus)
-            called.items[called.count++] = l.items[i];
     return called;
 }
 
@@ -293,9 +315,10 @@ void ahead_call_in(struct pass *p) {
             struct event *e = plan_stop(p, loan->job, STOP_PREEMPTED, p->now_ms + loan->job->grace_ms, job);
             plan_tell(e, &account);
             plan_text(p, e,
-                      "loan: job %s started where job %s, which had waited for too long by then, was to start next; that one has "
-                      "waited for %lld minutes, and all of its place can be free now",
-                      job_name(p->c, loan->job->id).text, plan_job_name(p, job).text, (long long)((p->now_ms - j->queued_ms) / 60000));
+                      "loan: job %s started %s job %s, which had waited for too long by then, was to start next; that one has "
+                      "waited for %lld minutes, and all that it waits for can be free now",
+                      job_name(p->c, loan->job->id).text, holds_some_of(loan->job, a->where) ? "where" : "on a limit within which",
+                      plan_job_name(p, job).text, (long long)((p->now_ms - j->queued_ms) / 60000));
             standings_stop(&p->standings, called.items[k]);
         }
     }

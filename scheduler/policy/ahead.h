@@ -3,9 +3,9 @@
  * Each gets the place that will be free first, going by the time limits and estimates of what runs (a day, where there is none), and
  * nobody is stopped for it. Idle GPUs there are not wasted until then: others start on them. But from the moment on when its job has been
  * passed over for long (an hour, or four times as long as it has run so far), they do so on loan: as soon as all else of the place is
- * free, they are called in, whatever they are, and so no stream of smaller or newer jobs can hold it up. A job that can't be stopped again
- * starts there only if it will be gone in time, by its own limit or estimate; and one on better ground (a guarantee, an entitlement) is
- * never held up.
+ * free, they are called in, whatever they are, and so no stream of smaller or newer jobs can hold it up. The same holds for the limit of a
+ * queue that it waits for, which others use up on any node. A job that can't be stopped again starts there, or on such a limit, only if it
+ * will be gone in time, by its own limit or estimate; and one on better ground (a guarantee, an entitlement) is never held up.
  */
 #ifndef SCHEDULER_POLICY_AHEAD_H
 #define SCHEDULER_POLICY_AHEAD_H
@@ -36,7 +36,7 @@ int64_t ahead_keeper(const struct pass *p, uint32_t kept);
 bool ahead_keeper_may_let_go(const struct pass *p, uint32_t kept);
 /* Which jobs could start on what is kept for them, now or when those have left that are leaving: nobody else starts there. */
 void ahead_note_due(struct pass *p);
-/* Stops what stands on loan where all else is free. */
+/* Stops what stands on loan, of a place or of a limit, where all else is free. */
 void ahead_call_in(struct pass *p);
 /* May this turn still keep one? They are for gangs. */
 bool ahead_may_keep(const struct pass *p);

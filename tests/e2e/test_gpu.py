@@ -21,9 +21,9 @@ def gpus_of_driver():
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
-        raise Skip("skipped: there is no NVML, so no GPU") from None
+        raise Skip("there is no NVML, so no GPU") from None
     if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) or not count.value:
-        raise Skip("skipped: NVML finds no GPU")
+        raise Skip("NVML finds no GPU")
     if not shutil.which("nvidia-smi"):
         return [("", 0)] * count.value
     out = subprocess.run(["nvidia-smi", "--query-gpu=uuid,memory.total", "--format=csv,noheader,nounits"], capture_output=True, text=True,
