@@ -15,8 +15,6 @@ mkdir "$work/bin" "$work/lib"
 cp "$bin/muster-train" "$work/bin"   # the libraries are looked for beside the program
 cp "$nccl" "$work/lib"
 export MUSTER_SHARE_GPU=1
-# A rank that still waits has the GPU busy, for whoever comes next.
-trap 'cat "$work"/pid.* 2>/dev/null | xargs -r kill -KILL 2>/dev/null; rm -rf "$work"' EXIT
 
 if [ -n "${MUSTER_CUDA_LIBRARY:-}" ]; then
     cp "$MUSTER_CUDA_LIBRARY" "$work/lib/muster-backend-cuda.so"
@@ -194,7 +192,10 @@ killed() { # NAME
     tries=0
     while kill -0 "$(cat "$work/pid.0")" 2>/dev/null; do
         tries=$((tries + 1))
-        [ "$tries" -lt "$patience" ] || fail "$((patience / 10)) s after its peer's death a rank still waits"
+        [ "$tries" -lt "$patience" ] || {
+            kill -KILL "$(cat "$work/pid.0")"   # or it would keep the GPU busy for whoever comes next
+            fail "$((patience / 10)) s after its peer's death a rank still waits"
+        }
         sleep 0.1
     done
     wait "$pid" || true
