@@ -247,7 +247,8 @@ static void call_in_users_of_limits(struct pass *p, const struct ahead *a, struc
     int32_t i = 0, limited;
     while (i >= 0 && (limited = share_over_limit(p->c, p->room.queue_used, a->queue, placement_gpus(a->where))) >= 0) {
         for (i = p->standings.count - 1; i >= 0; i--)
-            if (may_be_called_in(p, a, &runners[i]) && queue_is_within(p->c, runners[i].job->queue, limited) && !is_called(called, i))
+            if (runners[i].gpus && may_be_called_in(p, a, &runners[i]) && queue_is_within(p->c, runners[i].job->queue, limited) &&
+                !is_called(called, i))
                 break;
         if (i >= 0)
             call(p, called, i);
