@@ -13,6 +13,7 @@ ranks() { pgrep -f "^$bin/muster-train $work/text" || true; }
 strike() {
     signal=$1 sentence=$2
     shift 2
+    : >"$work/log"   # at once: whoever runs in the background may truncate it later than it is looked at
     mpirun --oversubscribe --bind-to none -np 2 "$bin/muster-train" "$work/text" --steps 1000000 --log-every 20 --threads 1 "$@" \
         >"$work/log" 2>&1 &
     run=$!
