@@ -293,8 +293,14 @@ static int64_t gpus_on_loan(const struct pass *p, const struct loans *called) {
 
 void ahead_note_due(struct pass *p) {
     ahead_bind(p, 0);
+    if (p->ahead_count && !p->leaving_used)
+        p->leaving_used = arena_array(p->arena, (size_t)p->c->queue_count, sizeof *p->leaving_used);
+    for (int32_t q = 0; q < p->c->queue_count && p->ahead_count; q++)
+        p->leaving_used[q] = p->room.queue_used[q];
     size_t mark = room_mark(&p->room);
     preempt_give_what_goes(p);
+    for (int32_t q = 0; q < p->c->queue_count && p->ahead_count; q++)
+        p->leaving_used[q] -= p->room.queue_used[q];
     for (int32_t i = 0; i < p->ahead_count; i++)
         p->ahead[i].is_due = is_closed(p, &p->ahead[i]) && can_start(p, &p->ahead[i]);   /* who started there would be called in at once */
     room_rollback(&p->room, mark);
@@ -435,10 +441,21 @@ static bool is_short_of_quota(struct pass *p, struct ahead *a, const struct dema
     return d->gpus_min > (fixed ? share_guarantee(p->c, q) : p->c->queues[q].limit) - a->staying - a->started - j->gpus_min;
 }
 
+/* Of a limit, when those have left that are leaving: what started on it would be called in at once. */
+static bool is_short_of_limit(const struct pass *p, const struct ahead *a, const struct demand *d) {
+    for (int32_t q = a->queue; q >= 0 && d->gpus_min; q = p->c->queues[q].parent)
+        if (p->c->queues[q].limit != NO_LIMIT && queue_is_within(p->c, d->queue, q) &&
+            p->room.queue_used[q] - p->leaving_used[q] + d->gpus_min + placement_gpus(a->where) > p->c->queues[q].limit)
+            return true;
+    return false;
+}
+
 int64_t ahead_short_of_quota(struct pass *p, const struct demand *d, uint32_t kept) {
-    for (int32_t i = 0; i < p->ahead_count && !d->preemptible; i++)
-        if (kept >> i & 1 && !p->ahead[i].over && is_short_of_quota(p, &p->ahead[i], d))
-            return p->ahead[i].job;
+    for (int32_t i = 0; i < p->ahead_count; i++) {
+        struct ahead *a = &p->ahead[i];
+        if (kept >> i & 1 && !a->over && ((a->is_due && is_short_of_limit(p, a, d)) || (!d->preemptible && is_short_of_quota(p, a, d))))
+            return a->job;
+    }
     return 0;
 }
 

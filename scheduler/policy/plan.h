@@ -41,6 +41,7 @@ struct pass {
     int64_t numbers_given;     /* one an element of an array that becomes a job of its own */
     struct ahead *ahead;       /* places kept ahead, by this plan too: ahead.h */
     int32_t ahead_count;
+    int64_t *leaving_used;     /* of each queue, by those that are leaving, as when it was last found out who is due (ahead.h) */
     int32_t ahead_tries;       /* this turn may look for so many more */
     struct leaver_list leavers[2]; /* ahead.c's: those that hold GPUs; with those that hold none */
     int64_t *crowds[JOB_LEVELS];   /* preempt.c's, by level: what those wait for, by queue, who may use any node; NULL: not counted */
