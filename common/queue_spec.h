@@ -72,9 +72,9 @@ enum queue_setting {
 
 enum queue_setting_kind { QUEUE_KIND_COUNT, QUEUE_KIND_WORD, QUEUE_KIND_DURATION, QUEUE_KIND_NAMES, QUEUE_KIND_TRUTH };
 
-/* All unset, texts "". */
 /* "vision/train": what may be the name of a queue. */
 int queue_name_check(const char *name, struct error *err);
+/* All unset, texts "". */
 void queue_spec_init(struct queue_spec *spec, const char *queue);
 
 const char *queue_setting_name(int setting);          /* as files and JSON say it: "max_running_per_user" */

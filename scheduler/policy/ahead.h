@@ -19,7 +19,7 @@ void ahead_open(struct pass *p);
 /* The places that are kept from such a job: bit i, as in pass.ahead. */
 uint32_t ahead_kept_from(const struct pass *p, const struct demand *d, struct standing standing, const struct job *j);
 /* The first of those whose job would have too little left of its queue's limit or guarantee when its place is free, if that one started: it
- * may run elsewhere, but not on what the other waits for. 0: none. */
+ * may run elsewhere, but not on what the other waits for. Where the other is due, too little of a limit now. 0: none. */
 int64_t ahead_short_of_quota(struct pass *p, const struct demand *d, uint32_t kept);
 void ahead_note_start(struct pass *p, const struct demand *d, uint32_t kept);   /* one started from whom these are kept */
 /* From now on, until the next call, the room is as those see it from whom these are kept. Not between a mark and its rollback. */
